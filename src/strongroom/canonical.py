@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from strongroom.errors import Code, IntegrityError, InternalError
 
-JsonValue: TypeAlias = "None | bool | int | str | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 MAX_INTEGER = 2**53 - 1  # what every JSON parser in use holds exactly
 MAX_DEPTH = 8
@@ -21,7 +21,7 @@ MAX_KEY = 64  # characters
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_BASE64URL = re.compile(rb"[A-Za-z0-9_-]*\Z")
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
 def encode(value: JsonValue) -> bytes:
@@ -54,7 +54,11 @@ def decode(data: bytes, *, limit: int, where: str = "JSON") -> JsonValue:
     _scan_depth(data, where)
     try:
         value: JsonValue = json.loads(
-            data.decode("ascii"), parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_pairs, parse_int=_integer
+            data.decode("ascii"),
+            parse_float=_refuse,
+            parse_constant=_refuse,
+            object_pairs_hook=_pairs,
+            parse_int=_integer,
         )
         parts: list[str] = []
         _write(value, parts, 0)
@@ -77,12 +81,11 @@ def from_base64url(text: str, *, where: str = "base64url") -> bytes:
         IntegrityError: JSON_NOT_CANONICAL.
     """
     try:
-        raw = text.encode("ascii")
-        if not _BASE64URL.match(raw):
-            raise ValueError(where)
-        data = base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
-    except (ValueError, binascii.Error):
-        raise IntegrityError(Code.JSON_NOT_CANONICAL, "text is not base64url without padding", where=where) from None
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) if _BASE64URL.fullmatch(text) else None
+    except binascii.Error:
+        data = None
+    if data is None:
+        raise IntegrityError(Code.JSON_NOT_CANONICAL, "text is not base64url without padding", where=where)
     if to_base64url(data) != text:  # unused trailing bits must be zero
         raise IntegrityError(Code.JSON_NOT_CANONICAL, "text is not canonical base64url", where=where)
     return data
@@ -116,7 +119,7 @@ def _pairs(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
 def _scan_depth(data: bytes, where: str) -> None:
     """Refuse nesting before the parser recurses; brackets inside strings do not count."""
     depth = 0
-    for piece in re.finditer(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', data, re.DOTALL):
+    for piece in re.finditer(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', data, re.DOTALL):
         mark = piece[0][:1]
         if mark in b"[{":
             depth += 1

@@ -55,7 +55,7 @@ class Code(StrEnum):
 
     # what the server answers
     UNAUTHENTICATED = "unauthenticated"
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - the word for a refusal, not a token
     PROOF = "proof"
     CHALLENGE = "challenge"
     KEY_REUSED = "key-reused"
@@ -69,6 +69,9 @@ class Code(StrEnum):
     URL_LIFETIME = "url-lifetime"
     DEPOSIT = "deposit"
     RANGE = "range"
+    METHOD = "method"
+    CONTENT_TYPE = "content-type"
+    TIMEOUT = "timeout"
     INTERNAL = "internal"
 
     # the machine and its set-up
@@ -82,6 +85,10 @@ class Code(StrEnum):
     LOCKED = "locked"
     STORE_DAMAGED = "store-damaged"
     STORE_IO = "store-io"
+    DISK_FULL = "disk-full"
+    MEMORY = "memory"
+    CLOSED = "closed"
+    CLOCK = "clock"
     VAULT_SEALED = "vault-sealed"
     VAULT_REFUSED = "vault-refused"
     DATABASE = "database"
@@ -90,6 +97,7 @@ class Code(StrEnum):
     # the way between
     UNREACHABLE = "unreachable"
     PIN_MISMATCH = "pin-mismatch"
+    CERTIFICATE = "certificate"
     ANSWER = "answer"
 
 

@@ -1,7 +1,8 @@
 """Names people give to things, and how a model is referred to.
 
 One spelling for each thing: ASCII only, so that no two names look alike, and never a path (no file name is ever
-built from a name). A version has a digit first (after an optional "v"), a channel has none, so `model@word` is one or the other.
+built from a name). A version has a digit first (after an optional "v"), a channel has none: `model@word` is
+one or the other.
 """
 
 import re

@@ -185,7 +185,11 @@ class Free:
             raise _wrong(where, f"an object of at most {self.most} fields")
         result: dict[str, str | int] = {}
         for name, item in value.items():
-            if isinstance(item, bool) or not isinstance(item, (str, int)) or (isinstance(item, str) and len(item) > self.text):
+            if (
+                isinstance(item, bool)
+                or not isinstance(item, (str, int))
+                or (isinstance(item, str) and len(item) > self.text)
+            ):
                 raise _wrong(f"{where}.{name}", f"an integer or text of at most {self.text} characters")
             result[name] = item
         return result

@@ -1,7 +1,7 @@
 """Keys that sign, their identifiers, and k-of-n roles (docs/spec/protocol.md section 2).
 
 Three algorithms, named as in JOSE: Ed25519 (RFC 8032), ML-DSA-65 (FIPS 204), ES256 (ECDSA on P-256 with SHA-256, for
-device keys held in hardware). A principal is one signer; a hybrid principal holds two keys and counts only if both verify.
+device keys held in hardware). A principal is one signer; a hybrid one holds two keys and counts only if both verify.
 """
 
 import hashlib
@@ -140,7 +140,10 @@ class SigningKey:
             return ed25519.Ed25519PrivateKey.from_private_bytes(self.seed)
         if self.alg == ML_DSA_65:
             return mldsa.MLDSA65PrivateKey.from_seed_bytes(self.seed)
-        return ec.derive_private_key(int.from_bytes(self.seed, "big"), ec.SECP256R1())
+        try:
+            return ec.derive_private_key(int.from_bytes(self.seed, "big"), ec.SECP256R1())
+        except ValueError:  # zero, or not below the order of the curve
+            raise InputError(Code.ARGUMENT, "these 32 bytes are no P-256 private key") from None
 
 
 def _raw_public(handle: _PrivateHandle) -> bytes:
@@ -174,7 +177,8 @@ class Role:
 
     def satisfied(self, verified: AbstractSet[str]) -> bool:
         """Tell whether the identifiers of keys whose signature verified make up the threshold."""
-        return sum(all(key.key_id in verified for key in one.keys) for one in self.principals) >= self.threshold
+        counted = sum(all(key.key_id in verified for key in one.keys) for one in self.principals if one.keys)
+        return counted >= self.threshold
 
     def to_value(self) -> dict[str, JsonValue]:
         return {
@@ -196,5 +200,7 @@ class Role:
         ids = [key.key_id for one in principals for key in one.keys]
         doubled = any(len({key.alg for key in one.keys}) != len(one.keys) for one in principals)
         if len(set(ids)) != len(ids) or doubled or fields["threshold"] > len(principals):
-            raise IntegrityError(Code.SHAPE, "a role names a key twice or asks for more signers than it has", where=where)
+            raise IntegrityError(
+                Code.SHAPE, "a role names a key twice or asks for more signers than it has", where=where
+            )
         return cls(fields["threshold"], principals)

@@ -12,7 +12,7 @@ from strongroom import canonical
 from strongroom.canonical import JsonValue
 from strongroom.names import CHANNEL, MODEL, VERSION
 from strongroom.shapes import Array, Binary, Choice, Free, Integer, Nullable, Object, Text
-from strongroom.signing import PublicKey
+from strongroom.signing import PublicKey, Role
 
 ID = Text(64, r"[a-z]{2,4}_[A-Za-z0-9_-]{22}")  # opaque identifiers the server makes: prefix, 16 random bytes
 JWS = Text(16_384, r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -29,6 +29,8 @@ class Message:
     SHAPE: ClassVar[Object]
     LIMIT: ClassVar[int] = 65_536  # bytes on the wire, checked before parsing
 
+    __slots__ = ()
+
     @classmethod
     def from_value(cls, value: JsonValue, where: str = "") -> Self:
         """Check a decoded value. Raises IntegrityError(SHAPE)."""
@@ -42,7 +44,9 @@ class Message:
     def to_value(self) -> dict[str, JsonValue]:
         """Return JSON terms; absent optional fields are left out."""
         value = {name: getattr(self, name) for name in self.SHAPE.fields}
-        return {name: _plain(item) for name, item in value.items() if item is not None or name not in self.SHAPE.optional}
+        return {
+            name: _plain(item) for name, item in value.items() if item is not None or name not in self.SHAPE.optional
+        }
 
     def to_bytes(self) -> bytes:
         return canonical.encode(self.to_value())
@@ -65,9 +69,9 @@ def _plain(item: Any) -> JsonValue:  # noqa: ANN401 - the field types of all mes
 class Record:
     """The shape of a nested message."""
 
-    of: type[Message] | type[PublicKey]
+    of: type[Message] | type[PublicKey] | type[Role]
 
-    def check(self, value: JsonValue, where: str) -> Message | PublicKey:
+    def check(self, value: JsonValue, where: str) -> Message | PublicKey | Role:
         return self.of.from_value(value, where)
 
     def schema(self) -> dict[str, Any]:

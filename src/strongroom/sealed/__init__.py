@@ -1,0 +1,72 @@
+"""The sealed model file: bytes in, bytes out (docs/spec/sealed-file.md).
+
+Seal with `seal`, open with `open_sealed`, check without a key with `verify_sealed`; `unlock` and `Unlocked` open
+segment by segment, `start_local` and `open_local` keep a device's own copy.
+"""
+
+from strongroom.sealed.fields import DELTA, KINDS, LOCAL, MODEL, OVERLAY, CoreHeader, FileLink, Signature
+from strongroom.sealed.header import MAX_HEAD_PART, PREAMBLE_SIZE, Head, Preamble, parse_head, read_preamble
+from strongroom.sealed.keys import FileKeys, ModelKey, Subject, blind_content, blind_subject, derive
+from strongroom.sealed.local import LocalWriter, open_local, start_local
+from strongroom.sealed.opening import Opened, open_sealed, read_head, verify_sealed
+from strongroom.sealed.payload import FileChecker
+from strongroom.sealed.readable import BytesReadable, FileReadable, Readable, ReadableInto
+from strongroom.sealed.reader import Expected, Unlocked, check_head, check_signatures, check_stored, unlock
+from strongroom.sealed.sources import Source, sources_of
+from strongroom.sealed.suites import SUITES, stored_size
+from strongroom.sealed.toc import Description, FileEntry, OriginRecord, TableOfContents
+from strongroom.sealed.wiping import wipe, wipe_bytes
+from strongroom.sealed.writer import DEFAULT_SEGMENT, seal
+
+__all__ = [
+    "DEFAULT_SEGMENT",
+    "DELTA",
+    "KINDS",
+    "LOCAL",
+    "MAX_HEAD_PART",
+    "MODEL",
+    "OVERLAY",
+    "PREAMBLE_SIZE",
+    "SUITES",
+    "BytesReadable",
+    "CoreHeader",
+    "Description",
+    "Expected",
+    "FileChecker",
+    "FileEntry",
+    "FileKeys",
+    "FileLink",
+    "FileReadable",
+    "Head",
+    "LocalWriter",
+    "ModelKey",
+    "Opened",
+    "OriginRecord",
+    "Preamble",
+    "Readable",
+    "ReadableInto",
+    "Signature",
+    "Source",
+    "Subject",
+    "TableOfContents",
+    "Unlocked",
+    "blind_content",
+    "blind_subject",
+    "check_head",
+    "check_signatures",
+    "check_stored",
+    "derive",
+    "open_local",
+    "open_sealed",
+    "parse_head",
+    "read_head",
+    "read_preamble",
+    "seal",
+    "sources_of",
+    "start_local",
+    "stored_size",
+    "unlock",
+    "verify_sealed",
+    "wipe",
+    "wipe_bytes",
+]

@@ -1,0 +1,84 @@
+"""Wycheproof's vectors for Cobblestone-256, through the layer the sealed file uses (R30, R55).
+
+The vectors are not part of this repository: the tests skip where `../shared/vectors` is not beside it.
+"""
+
+import hashlib
+import json
+import zlib
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from strongroom import sealed
+from strongroom.errors import IntegrityError
+from strongroom.sealed.segments import open_pieces_into, open_segment_into
+from vectors.sealed_writer import Plan, chunked, fixed, make
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "vectors" / "crypto"
+WYCHEPROOF = SHARED / "wycheproof" / "c2sp_chunked_encryption_aes_256_gcm_test.json"
+TWO_KEYS = SHARED / "own" / "two_keys_one_ciphertext.json"
+
+
+def wycheproof() -> list:
+    if not WYCHEPROOF.exists():
+        return []
+    group = json.loads(WYCHEPROOF.read_bytes())["testGroups"][0]
+    return group["tests"]
+
+
+@pytest.mark.skipif(not WYCHEPROOF.exists(), reason="the shared vectors are not beside the repository")
+def test_all_35_are_here():
+    assert len(wycheproof()) == 35
+
+
+@pytest.mark.parametrize("test", wycheproof(), ids=lambda test: f"{test['tcId']} {test['comment']}")
+def test_wycheproof(test):
+    key, context = bytes.fromhex(test["key"]), bytes.fromhex(test["ctx"])
+    stored = zlib.decompress(bytes.fromhex(test["ct"]))
+    # Room for exactly what such a message would hold, so that nothing but the cipher can be the reason to refuse.
+    full, rest = divmod(max(len(stored) - 56, 0), 16_400)
+    into = bytearray(full * 16_384 + max(rest - 16, 0))
+    view = memoryview(into)
+    if test["result"] == "valid":
+        open_segment_into(1, key, context, stored, view)
+        assert hashlib.sha512(into).hexdigest() == test["msgSha512"]
+        # The second writer of the vectors derives the same bytes from the same salt.
+        assert b"".join(chunked(key, stored[:24], context, bytes(into))) == stored
+        return
+    view[:] = b"\xff" * len(into)
+    with pytest.raises(IntegrityError):
+        open_pieces_into(1, key, context, [stored], view)
+    # No byte may be released, not even the prefix that was authentic: a segment is given out whole or not at all.
+    assert not any(into)
+
+
+@pytest.mark.skipif(not TWO_KEYS.exists(), reason="the shared vectors are not beside the repository")
+def test_two_keys_one_ciphertext_is_refused_at_the_commitment():
+    """A10: a blob that AES-GCM opens under two keys, in a container made for the first: the second is turned away."""
+    blob = json.loads(TWO_KEYS.read_bytes())["aes_256_gcm"]
+    raw = {name: bytes.fromhex(value) for name, value in blob.items()}
+    for number in "12":
+        plain = AESGCM(raw[f"key{number}"]).decrypt(raw["nonce"], raw["ct"] + raw["tag"], None)
+        assert plain == raw[f"pt{number}"]
+
+    def with_blob(index: int, parts: list[bytes]) -> list[bytes]:
+        return parts if index == 0 else [*parts[:2], raw["ct"] + raw["tag"]]
+
+    plan = Plan("blob", [("model", fixed("blob", len(raw["ct"])))], mek=raw["key1"], bend_segment=with_blob)
+    readable = sealed.BytesReadable(make(plan).data)
+    expected = sealed.Expected("model", sealed.Subject(*plan.subject), None)
+    asked: list[int] = []
+
+    def allocate(size: int) -> memoryview:
+        asked.append(size)
+        return memoryview(bytearray(size))
+
+    with pytest.raises(IntegrityError) as refusal:
+        sealed.open_sealed(readable, sealed.ModelKey(raw["key2"]), expected, allocate=allocate)
+    assert refusal.value.code == "file-wrong-key"
+    assert asked == []
+    with pytest.raises(IntegrityError) as refusal:
+        sealed.open_sealed(readable, sealed.ModelKey(raw["key1"]), expected)
+    assert refusal.value.code == "file-segment"
