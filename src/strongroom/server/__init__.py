@@ -1,0 +1,1 @@
+"""The office: keeps keys and rows, judges requests, and serves two APIs."""

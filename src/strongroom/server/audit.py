@@ -1,0 +1,123 @@
+"""What the office writes down: event names, and log lines that carry no secret.
+
+Event names are static and live here only; what differs goes into fields. The audit log is rows in the ledger; log
+lines are for whoever runs the server and pass through `redact` first.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from enum import StrEnum
+from typing import Any, TextIO
+
+import structlog
+
+from strongroom.server.ports import AuditEvent
+
+
+class Event(StrEnum):
+    """Names of audit events. Append only: exports and alarms are written against them."""
+
+    ACCOUNT_ADDED = "account.added"
+    USER_ADDED = "user.added"
+    OPERATOR_ADDED = "operator.added"
+    OPERATOR_REFUSED = "operator.refused"
+    TOKEN_ISSUED = "token.issued"  # noqa: S105 - the name of an event
+    ENTITLEMENT_ADDED = "entitlement.added"
+    ENTITLEMENT_REMOVED = "entitlement.removed"
+    ENTITLEMENT_FORGED = "entitlement.forged"
+    DEVICE_ENROLLED = "device.enrolled"
+    DEVICE_RENEWED = "device.renewed"
+    DEVICE_REFUSED = "device.refused"
+    CHALLENGE_ISSUED = "challenge.issued"
+    CHALLENGE_REFUSED = "challenge.refused"
+    RELEASE_GRANTED = "release.granted"
+    RELEASE_REFUSED = "release.refused"
+    URLS_GRANTED = "urls.granted"
+    URLS_REFUSED = "urls.refused"
+    DEPOSIT_ACCEPTED = "deposit.accepted"
+    DEPOSIT_REFUSED = "deposit.refused"
+    VERSION_CHECKING = "version.checking"
+    VERSION_READY = "version.ready"
+    VERSION_FAILED = "version.failed"
+    CHANNEL_MOVED = "channel.moved"
+    STRONGROOM_INITIALISED = "strongroom.initialised"
+
+
+def event(name: Event, /, *, at: int, actor: str, subject: str, **detail: str | int) -> AuditEvent:
+    """Build one line of the audit log.
+
+    Args:
+        name: what happened.
+        at: when, in Unix seconds.
+        actor: identifier of who did it, or "" for the office itself.
+        subject: identifier or name of what it was done to.
+        detail: further fields; names and sizes, never a secret.
+    """
+    return AuditEvent(str(name), at, actor, subject, detail)
+
+
+REDACTED = "[redacted]"
+
+_SECRET_FIELD = re.compile(
+    r"(?:^|_)(?:authorization|cookie|dpop|key|mek|passphrase|password|proof|query|secret|seed|sealed|token|wrapped)s?$",
+    re.IGNORECASE,
+)
+_PLAIN_FIELDS = frozenset({"public_key", "wrapping_key"})  # "wrapping_key" is its identifier
+_QUERY = re.compile(r"\?[^\s\"'<>]+")
+_JWS = re.compile(r"[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")
+_LONG = re.compile(r"[A-Za-z0-9_-]{43,}")  # 32 bytes as base64url or hexadecimal, or more: could be a key or a token
+_MAX_DEPTH = 6
+
+
+def redact(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Take tokens, keys and the query strings of URLs out of a log line (a structlog processor)."""
+    return {name: _without_secrets(name, value, 0) for name, value in fields.items()}
+
+
+def _without_secrets(name: str, value: Any, depth: int) -> Any:  # noqa: ANN401 - whatever a log call was given
+    if name not in _PLAIN_FIELDS and _SECRET_FIELD.search(name):
+        return REDACTED
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"[{len(value)} bytes]"
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
+        return {str(key): _without_secrets(str(key), item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)) and depth < _MAX_DEPTH:
+        return [_without_secrets("", item, depth + 1) for item in value]
+    return _LONG.sub(REDACTED, _JWS.sub(REDACTED, _QUERY.sub(f"?{REDACTED}", str(value))))
+
+
+def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
+    """Send every log line of this process, ours and the libraries', as redacted JSON to standard error.
+
+    Args:
+        level: debug, info, warning or error.
+        stream: where to write instead of standard error.
+    """
+    ours: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    finish: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        redact,  # after exceptions became text, so that nothing is rendered behind its back
+        structlog.processors.JSONRenderer(sort_keys=True),
+    ]
+    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=ours, processors=finish))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    structlog.configure(
+        processors=[*ours, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,85 @@
+"""What the office tells its people about models and versions. Nothing here holds a key, wrapped or not (R13)."""
+
+from dataclasses import dataclass
+
+from strongroom import names
+from strongroom.errors import Code, DeniedError
+from strongroom.server.accounts import MOST_LISTED, ROLES, allow
+from strongroom.server.office import Office
+from strongroom.server.ports import Operator, Version
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A model: its versions newest first, its channels, and the place in order that comes next."""
+
+    model: str
+    channels: dict[str, str]
+    versions: tuple[Version, ...]
+    next: tuple[int, int]  # (epoch, counter)
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """What may be told of a stored file."""
+
+    file_id: bytes
+    key_id: bytes
+    kind: str
+    suite: int
+    head: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    """A version and its files in order."""
+
+    version: Version
+    files: tuple[FileView, ...]
+
+
+async def list_models(office: Office, operator: Operator, after: str) -> tuple[tuple[str, dict[str, str]], ...]:
+    """Return up to 100 models after the given name, each with its channels. Raises DeniedError(FORBIDDEN)."""
+    allow(operator, ROLES)
+    async with office.ledger.begin() as tx:
+        found = await tx.models(after=after, limit=MOST_LISTED)
+        return tuple([(name, await tx.channels(name)) for name in found])
+
+
+async def show_model(office: Office, operator: Operator, model: str) -> ModelView:
+    """Return a model; one that nobody has published yet has no versions and a first place.
+
+    Raises:
+        DeniedError: FORBIDDEN.
+        InputError: NAME.
+    """
+    allow(operator, ROLES)
+    names.check("model", model)
+    async with office.ledger.begin() as tx:
+        channels = await tx.channels(model)
+        versions = await tx.versions(model)
+        newest = await tx.newest_counter(model)
+    epoch, counter = newest or (1, 0)
+    ordered = office.trust.epoch_of(model)
+    following = (ordered, 1) if ordered > epoch else (epoch, counter + 1)
+    return ModelView(model, channels, tuple(versions), following)
+
+
+async def show_version(office: Office, operator: Operator, model: str, version: str) -> VersionView:
+    """Return one version with its files.
+
+    Raises:
+        DeniedError: FORBIDDEN or NOT_FOUND.
+        InputError: NAME.
+    """
+    allow(operator, ROLES)
+    names.check("model", model)
+    names.check("version", version)
+    async with office.ledger.begin() as tx:
+        row = await tx.version(model, version)
+        files = await tx.files(row.id) if row else ()
+    if row is None:
+        raise DeniedError(Code.NOT_FOUND, "there is no such version", where=f"{model}@{version}")
+    views = [FileView(one.file_id, one.key_id, one.kind, one.suite, one.head, one.size) for one in files]
+    return VersionView(row, tuple(views))

@@ -1,0 +1,144 @@
+"""The check between `complete` and `ready`: what lies in the store is what was deposited, byte for byte.
+
+It needs no key. A version that is not ready is invisible to devices; a version that fails says why to its publisher.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Coroutine
+
+import structlog
+
+from strongroom import sealed
+from strongroom.errors import Code, IntegrityError, StoreError, StrongroomError
+from strongroom.server.audit import Event, event
+from strongroom.server.office import Office
+from strongroom.server.ports import ObjectStore, StoredFile, Transaction, Version
+from strongroom.server.publish import CHECKING, FAILED, READY, UPLOADING, expected
+
+PIECE = 1_048_576  # bytes read at once, whatever the size of a segment
+
+_log = structlog.get_logger(__name__)
+
+
+async def check_version(office: Office, version_id: str) -> str:
+    """Check the files of a version and make it ready, or failed; return the state it ends in.
+
+    A store that does not answer is nobody's fault: the version goes back to `uploading`, so that `complete` may be
+    sent again. Running it twice at once is harmless: only a version that is still `checking` changes.
+    """
+    async with office.ledger.begin() as tx:
+        version = await tx.version_by_id(version_id)
+        files = await tx.files(version_id)
+    if version is None or version.state != CHECKING:
+        return version.state if version else FAILED
+    try:
+        for file in files:
+            await _check_file(office, version, file)
+    except StoreError as error:
+        return await _end(office, version, UPLOADING, str(error.code))
+    except StrongroomError as error:
+        return await _end(office, version, FAILED, str(error.code))
+    return await _end(office, version, READY, "")
+
+
+async def _check_file(office: Office, version: Version, file: StoredFile) -> None:
+    size = await office.store.size(file.object_name)
+    if size != file.size:
+        raise IntegrityError(Code.FILE_TRUNCATED, "the stored object has another size than was deposited")
+    if await office.store.read(file.object_name, 0, len(file.head_part)) != file.head_part:
+        raise IntegrityError(Code.FILE_MISMATCH, "the stored object begins with another head than was deposited")
+    head = sealed.parse_head(file.head_part, file_size=file.size)
+    sealed.check_head(head, expected(office, version))
+    for index, digest in enumerate(head.digests):
+        found = await _digest(office.store, file.object_name, head.offset(index), head.stored_length(index))
+        if found != digest:
+            raise IntegrityError(Code.FILE_DIGEST, f"segment {index} is not the one that was signed")
+
+
+async def _digest(store: ObjectStore, name: str, offset: int, length: int) -> bytes:
+    hasher = hashlib.sha256()
+    for start in range(offset, offset + length, PIECE):
+        hasher.update(await store.read(name, start, min(PIECE, offset + length - start)))
+    return hasher.digest()
+
+
+async def _end(office: Office, version: Version, state: str, reason: str) -> str:
+    async with office.ledger.begin() as tx:
+        current = await tx.version_by_id(version.id)
+        if current is None or current.state != CHECKING:
+            return current.state if current else FAILED
+        await tx.set_version_state(version.id, state, reason=reason)
+        name = Event.VERSION_READY if state == READY else Event.VERSION_FAILED
+        subject = f"{version.model}@{version.version}"
+        await tx.add_audit(event(name, at=office.now(), actor="", subject=subject, version=version.id, reason=reason))
+        if state == READY:
+            await _promote(office, tx, version)
+    return state
+
+
+async def _promote(office: Office, tx: Transaction, version: Version) -> None:
+    """Point the channel here, unless it already points to a later version: two checks may end in either order."""
+    if version.channel is None:
+        return
+    current = await tx.channel_version(version.model, version.channel)
+    if current is not None and (current.epoch, current.counter) > (version.epoch, version.counter):
+        return
+    await tx.set_channel(version.model, version.channel, version.id)
+    await tx.add_audit(
+        event(
+            Event.CHANNEL_MOVED,
+            at=office.now(),
+            actor="",
+            subject=f"{version.model}@{version.channel}",
+            version=version.id,
+            before=current.version if current else "",
+        )
+    )
+
+
+class Background:
+    """Checks that run beside the requests; at most `most` at once, and none is lost by a restart."""
+
+    def __init__(self, office: Office, most: int = 2) -> None:
+        self._office = office
+        self._places = asyncio.Semaphore(most)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def check(self, version_id: str) -> None:
+        """Start checking a version, unless that is under way."""
+        if version_id not in self._tasks:
+            task = asyncio.get_running_loop().create_task(
+                self._run(check_version(self._office, version_id), version_id)
+            )
+            self._tasks[version_id] = task
+            task.add_done_callback(lambda _: self._tasks.pop(version_id, None))
+
+    async def resume(self) -> int:
+        """Start again what a stopped process left in `checking`; return how many."""
+        async with self._office.ledger.begin() as tx:
+            versions = await tx.unfinished_versions()
+        for version in versions:
+            self.check(version.id)
+        return len(versions)
+
+    async def drain(self) -> None:
+        """Wait until every check that is under way has ended."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks.values())
+
+    async def stop(self) -> None:
+        """Cancel what is under way; `resume` finds it again."""
+        for task in list(self._tasks.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _run(self, check: Coroutine[None, None, str], version_id: str) -> None:
+        async with self._places:
+            try:
+                state = await check
+                _log.info("version checked", version=version_id, state=state)
+            except StrongroomError as error:  # the database is away: the version stays `checking` until `resume`
+                _log.warning("a check did not end", version=version_id, code=str(error.code))
+            except Exception:  # noqa: BLE001 - the rim of a task: nobody else would ever hear of it
+                _log.exception("a check failed in a way that cannot happen", version=version_id)

@@ -1,0 +1,1 @@
+"""Counters, one adapter a file; only `wiring.py` picks one."""

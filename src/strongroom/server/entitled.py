@@ -1,0 +1,84 @@
+"""May this account have this model, now? One look-up whose work does not depend on the answer (attacks B10, B11)."""
+
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from strongroom.canonical import JsonValue, encode
+from strongroom.errors import Code, DeniedError
+from strongroom.server.audit import Event, event
+from strongroom.server.identify import DeviceCaller
+from strongroom.server.office import Office
+from strongroom.server.ports import Entitlement, KeyVault, StoredFile, Transaction, Version
+
+READY = "ready"
+
+_NOWHERE = "ver_AAAAAAAAAAAAAAAAAAAAAA"  # no version has this id: asked for when there is none, to do the same work
+
+
+@dataclass(frozen=True, slots=True)
+class Entitled:
+    """A version this caller may have, and its files for this account, in order."""
+
+    version: Version
+    files: tuple[StoredFile, ...]
+
+
+def entitlement_mac(vault: KeyVault, row: Entitlement) -> bytes:
+    """MAC every field of an entitlement with a vault key: writing to the database alone entitles nobody."""
+    fields: list[JsonValue] = [row.id, row.account, row.user, row.model, row.channel, row.until, row.created]
+    return vault.mac(b"strongroom/entitlement/v1\0" + encode(fields))
+
+
+async def find(office: Office, caller: DeviceCaller, model: str, selector: str, now: int) -> Entitled:
+    """Return what the selector ("@channel" or a version) stands for, if this caller may have it now.
+
+    "Not yours" and "not there" are one answer after the same queries and at least one MAC.
+
+    Raises:
+        DeniedError: NOT_FOUND, whatever the reason.
+    """
+    async with office.ledger.begin() as tx:
+        rows = await tx.entitlements(caller.account.id, model)
+        channels = await tx.channels(model)
+        version = await _selected(tx, model, selector)
+        files = await tx.files(version.id if version else _NOWHERE)
+    genuine = _genuine(office.vault, rows)
+    await _report(office, [row for row in rows if row not in genuine], caller, now)
+    allowed = any(_covers(row, caller, selector, channels, now) for row in genuine)
+    mine = tuple(file for file in files if file.account in (None, caller.account.id))
+    if version is None or version.state != READY or not mine or not allowed:
+        raise DeniedError(Code.NOT_FOUND, "there is no such model for this account", where=model)
+    return Entitled(version, mine)
+
+
+async def _selected(tx: Transaction, model: str, selector: str) -> Version | None:
+    if selector.startswith("@"):
+        return await tx.channel_version(model, selector[1:])
+    return await tx.version(model, selector)
+
+
+def _genuine(vault: KeyVault, rows: Iterable[Entitlement]) -> list[Entitlement]:
+    rows = list(rows)
+    if not rows:
+        vault.mac(b"strongroom/entitlement/v1\0nothing")  # the same work where there is nothing to check
+    return [row for row in rows if hmac.compare_digest(entitlement_mac(vault, row), row.mac)]
+
+
+async def _report(office: Office, forged: list[Entitlement], caller: DeviceCaller, now: int) -> None:
+    """Write down rows that somebody put into the database without the vault's key."""
+    if forged:
+        async with office.ledger.begin() as tx:
+            for row in forged:
+                await tx.add_audit(event(Event.ENTITLEMENT_FORGED, at=now, actor=caller.device.id, subject=row.id))
+
+
+def _covers(row: Entitlement, caller: DeviceCaller, selector: str, channels: Mapping[str, str], now: int) -> bool:
+    if row.account != caller.account.id or row.user not in (None, caller.user.id):
+        return False
+    if row.until is not None and now >= row.until:
+        return False
+    if row.channel is None or selector == f"@{row.channel}":
+        return True
+    # A right to a channel is a right to the version it points to now, by whatever name it is asked for.
+    return channels.get(row.channel) == selector

@@ -1,0 +1,155 @@
+"""The device API: one listener, canonical JSON both ways (docs/spec/protocol.md section 4)."""
+
+import re
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from strongroom.errors import Code, DeniedError, InputError, IntegrityError
+from strongroom.server import challenges, enrol, links, release
+from strongroom.server.http import bodies, callers, objects
+from strongroom.server.http.described import HEALTH, described, secured
+from strongroom.server.http.health import health
+from strongroom.server.http.problems import Guard, on_http_exception
+from strongroom.server.identify import UserCaller
+from strongroom.server.office import Office
+from strongroom.server.ports import ServedObjects
+from strongroom.shapes import Integer
+from strongroom.wire.messages import (
+    ChallengeAnswer,
+    ChallengeRequest,
+    EnrolAnswer,
+    EnrolRequest,
+    Message,
+    ReleaseAnswer,
+    ReleaseRequest,
+    TrustAnswer,
+    UrlsAnswer,
+    UrlsRequest,
+)
+
+MAX_TRUST_STEPS = 256  # documents in one answer
+SCHEMES = {
+    "user": {"type": "http", "scheme": "bearer", "description": "A user token; enrols devices and nothing else."},
+    "device": {"type": "http", "scheme": "dpop", "description": "A device token bound to the device's key, RFC 9449."},
+    "proof": {"type": "apiKey", "in": "header", "name": "DPoP", "description": "A proof of possession, RFC 9449."},
+}
+
+_Asked = TypeVar("_Asked", bound=Message)
+_RELEASE = re.compile(r"rel_[A-Za-z0-9_-]{22}")
+_VERSION = re.compile(r"[0-9]{1,9}")
+
+
+def create_device_app(office: Office) -> FastAPI:
+    """Build the device API over an office."""
+    app = _Described(
+        title="strongroom device API",
+        version="1",  # of the API: the "v1" in its paths
+        docs_url=None,  # a page of foreign scripts has no place beside keys
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
+    app.add_middleware(Guard, office=office, explain=False)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    _add_devices(app, office)
+    _add_releases(app, office)
+    _add_public(app, office)
+    if isinstance(office.store, ServedObjects):
+        _add_objects(app, office, office.store)
+    return app
+
+
+class _Described(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        return secured(super().openapi(), SCHEMES)
+
+
+def _add_devices(app: FastAPI, office: Office) -> None:
+    asks = described(body=ChallengeRequest.SHAPE, answer=ChallengeAnswer.SHAPE, security=("device", "proof"))
+
+    @app.post("/v1/challenges", openapi_extra=asks, response_class=Response)
+    async def post_challenge(request: Request) -> Response:
+        """Ask for a challenge; it can be used once, by this key, for this purpose."""
+        asked, _ = await _message(request, ChallengeRequest)
+        seen = callers.visit(office, request, office.public_url)
+        who = callers.user if asked.purpose == challenges.ENROL else callers.device
+        caller = await who(office, request, seen)
+        return _answer(await challenges.issue(office, caller, asked, seen))
+
+    enrols = described(body=EnrolRequest.SHAPE, answer=EnrolAnswer.SHAPE, status=201, security=("user", "proof"))
+
+    @app.post("/v1/devices", status_code=201, openapi_extra=enrols, response_class=Response)
+    async def post_device(request: Request) -> Response:
+        """Enrol an installation, once; the same key again gets the same id and a fresh token."""
+        asked, _ = await _message(request, EnrolRequest)
+        seen = callers.visit(office, request, office.public_url)
+        caller: UserCaller = await callers.user(office, request, seen)
+        return _answer(await enrol.enrol(office, caller, asked, seen), 201)
+
+
+def _add_releases(app: FastAPI, office: Office) -> None:
+    releases = described(body=ReleaseRequest.SHAPE, answer=ReleaseAnswer.SHAPE, security=("device", "proof"))
+
+    @app.post("/v1/releases", openapi_extra=releases, response_class=Response)
+    async def post_release(request: Request) -> Response:
+        """Ask for the keys of one model, for this one time."""
+        asked, body = await _message(request, ReleaseRequest)
+        seen = callers.visit(office, request, office.public_url)
+        caller = await callers.device(office, request, seen)
+        return _answer(await release.release(office, caller, asked, body, seen))
+
+    urls = described(body=UrlsRequest.SHAPE, answer=UrlsAnswer.SHAPE, security=("device", "proof"))
+
+    @app.post("/v1/releases/{release_id}/urls", openapi_extra=urls, response_class=Response)
+    async def post_urls(request: Request, release_id: str) -> Response:
+        """Ask for fresh links to the files of an earlier release; no key comes with them."""
+        asked, _ = await _message(request, UrlsRequest)
+        if not _RELEASE.fullmatch(release_id):  # any text may stand in a path; none of it goes further
+            raise DeniedError(Code.NOT_FOUND, "there is no such release for this device")
+        seen = callers.visit(office, request, office.public_url)
+        caller = await callers.device(office, request, seen)
+        return _answer(await links.fresh_urls(office, caller, release_id, asked, seen))
+
+
+def _add_public(app: FastAPI, office: Office) -> None:
+    documents = described(answer=TrustAnswer.SHAPE, query={"from": Integer(0, 999_999_999)})
+
+    @app.get("/v1/trust", openapi_extra=documents, response_class=Response)
+    async def get_trust(request: Request) -> Response:
+        """Return the signed trust documents after version `from`, oldest first; they prove themselves."""
+        text = request.query_params.get("from", "0")
+        if not _VERSION.fullmatch(text):
+            raise InputError(Code.ARGUMENT, "from is a version number", where="from")
+        start = int(text)
+        return _answer(TrustAnswer(office.trust_documents[start : start + MAX_TRUST_STEPS]))
+
+    @app.get("/healthz", openapi_extra=described(answer=HEALTH), response_class=Response)
+    async def get_health() -> Response:
+        """Tell whether releases would work."""
+        return await health(office)
+
+
+def _add_objects(app: FastAPI, office: Office, store: ServedObjects) -> None:
+    @app.api_route("/o/{name}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def get_object(request: Request, name: str) -> Response:
+        return await objects.read(office, store, request, name)
+
+    @app.put("/o/{name}", include_in_schema=False)
+    async def put_object(request: Request, name: str) -> Response:
+        return await objects.write(office, store, request, name)
+
+
+async def _message(request: Request, kind: type[_Asked]) -> tuple[_Asked, bytes]:
+    """Read and check a message: credentials shown, size, canonical JSON, shape; in this order."""
+    callers.demand_credentials(request)
+    body = await bodies.read(request, kind.LIMIT)
+    try:
+        return kind.from_bytes(body), body
+    except IntegrityError as error:  # in a request it is the sender's input, not an attack on anybody's bytes
+        raise InputError(error.code, error.what, where=error.where) from None
+
+
+def _answer(message: Message, status: int = 200) -> Response:
+    return Response(message.to_bytes(), status, media_type=bodies.JSON)

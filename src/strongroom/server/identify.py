@@ -1,0 +1,148 @@
+"""Who is asking: from the texts of two headers to a user, a device or an operator, or a refusal.
+
+Cheap before costly: the token's one signature, the proof's one signature, and only then the database. Everything that
+can be wrong with a token or a proof gives the same answer, whatever it was.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+
+from strongroom.errors import Code, DeniedError
+from strongroom.server import tokens
+from strongroom.server.office import Office
+from strongroom.server.ports import Account, DeviceRow, Operator, User
+from strongroom.signing import PublicKey
+from strongroom.wire import dpop
+
+ACTIVE = "active"
+PROOF_LIFE = 60  # seconds a DPoP proof may be old, and may be ahead (docs/spec/protocol.md section 2)
+
+_CREDENTIAL = re.compile(r"(\w{1,16}) ([A-Za-z0-9._~+/=-]{1,4096})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request as the use cases see it.
+
+    Attributes:
+        now: Unix seconds; the one time of the whole operation.
+        reference: identifier a refusal carries, so that its audit row can be found.
+        method: HTTP method.
+        url: the public URL asked for, without its query: what proofs are made over.
+    """
+
+    now: int
+    reference: str
+    method: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserCaller:
+    """A user about to enrol a device, and the key of that device."""
+
+    user: User
+    account: Account
+    key: PublicKey
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCaller:
+    """An enrolled device, its key proven by this very request."""
+
+    user: User
+    account: Account
+    device: DeviceRow
+    key: PublicKey
+    token: str = field(repr=False)
+
+
+Caller = UserCaller | DeviceCaller
+
+
+def thumbprint(key: PublicKey) -> bytes:
+    """SHA-256 of a key's SubjectPublicKeyInfo: how devices are told apart."""
+    return hashlib.sha256(key.spki()).digest()
+
+
+async def identify_user(office: Office, visit: Visit, authorization: str | None, proof: str | None) -> UserCaller:
+    """Identify the bearer of a user token (`Authorization: Bearer`), who also proves the device's new key.
+
+    Raises:
+        DeniedError: UNAUTHENTICATED, TOKEN or PROOF.
+    """
+    token = _credential(authorization, "Bearer")
+    claims = office.tokens.read(token, now=visit.now)
+    if claims.scope != tokens.USER:
+        raise _token_refused()
+    key = await _proven(office, visit, proof, token)
+    async with office.ledger.begin() as tx:
+        user = await tx.user(claims.subject)
+        account = await tx.account(user.account) if user else None
+    if user is None or account is None or user.state != ACTIVE or account.state != ACTIVE:
+        raise _token_refused()
+    return UserCaller(user, account, key, token)
+
+
+async def identify_device(office: Office, visit: Visit, authorization: str | None, proof: str | None) -> DeviceCaller:
+    """Identify a device by its bound token (`Authorization: DPoP`) and a proof by the same key (RFC 9449).
+
+    Raises:
+        DeniedError: UNAUTHENTICATED, TOKEN or PROOF.
+    """
+    token = _credential(authorization, "DPoP")
+    claims = office.tokens.read(token, now=visit.now)
+    if claims.scope != tokens.DEVICE:
+        raise _token_refused()
+    key = await _proven(office, visit, proof, token)
+    if dpop.jkt(key) != claims.jkt:  # a stolen token with the thief's own key
+        raise _token_refused()
+    async with office.ledger.begin() as tx:
+        device = await tx.device(claims.subject)
+        user = await tx.user(device.user) if device else None
+        account = await tx.account(device.account) if device else None
+    if device is None or user is None or account is None or device.thumbprint != thumbprint(key):
+        raise _token_refused()
+    if device.state != ACTIVE or user.state != ACTIVE or account.state != ACTIVE:
+        raise _token_refused()
+    return DeviceCaller(user, account, device, key, token)
+
+
+async def identify_operator(office: Office, authorization: str | None) -> Operator:
+    """Identify an operator by a bearer token of the admin API.
+
+    Raises:
+        DeniedError: UNAUTHENTICATED or TOKEN.
+    """
+    token = _credential(authorization, "Bearer")
+    async with office.ledger.begin() as tx:
+        # looked up by its hash: how long the search takes says nothing about a token that is not there
+        operator = await tx.operator_by_token(tokens.hash_token(token))
+    if operator is None or operator.state != ACTIVE:
+        raise _token_refused()
+    return operator
+
+
+async def _proven(office: Office, visit: Visit, proof: str | None, token: str) -> PublicKey:
+    if proof is None:
+        raise DeniedError(Code.PROOF, "a proof of possession is needed", where="DPoP")
+    seen = dpop.verify(proof, visit.method, visit.url, token, visit.now, leeway=PROOF_LIFE)
+    name = f"dpop:{dpop.jkt(seen.key)}:{seen.jti}"
+    if not await office.counters.once(name, expires=seen.iat + PROOF_LIFE + 1, now=visit.now):
+        raise DeniedError(Code.PROOF, "this proof of possession was used before", where="DPoP")
+    return seen.key
+
+
+def _credential(authorization: str | None, scheme: str) -> str:
+    if authorization is None:
+        raise DeniedError(Code.UNAUTHENTICATED, "authentication is needed", next_step="send an access token")
+    match = _CREDENTIAL.fullmatch(authorization)
+    if match is None or match[1].lower() != scheme.lower():
+        raise DeniedError(Code.UNAUTHENTICATED, f"an access token of scheme {scheme} is needed")
+    return match[2]
+
+
+def _token_refused() -> DeniedError:
+    return DeniedError(Code.TOKEN, "the token is not valid here, or no longer", next_step="ask for a new token")

@@ -1,0 +1,136 @@
+"""One database connection pool, set up so that a transaction is what it says it is.
+
+SQLite by default: write-ahead log, every commit on the disk (synchronous FULL), foreign keys on, and each transaction
+takes the write lock when it begins, so that what it read is still true when it writes.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from strongroom.errors import Code, SetupError, StoreError, StrongroomError
+
+BUSY_MILLISECONDS = 10_000  # how long a transaction waits for another process's
+POOL_SECONDS = 20  # how long it waits for this process's own
+
+_PRAGMAS = (
+    f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}",  # first, since the next one may have to wait
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA trusted_schema = OFF",
+)
+_MISSING = ("no such table", "no such column", "UndefinedTable", "UndefinedColumn")
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of an SQLite database file."""
+    return URL.create("sqlite+aiosqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def read_url(url: str) -> URL:
+    """Parse a database URL.
+
+    Raises:
+        SetupError: DATABASE. The URL is not repeated, since it may hold a password.
+    """
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        raise SetupError(Code.DATABASE, "not a database URL", next_step="set database in strongroom.toml") from None
+
+
+def open_engine(url: str) -> AsyncEngine:
+    """Make the pool for a database URL; nothing is read yet.
+
+    Raises:
+        SetupError: DATABASE, if there is no driver, or no such SQLite file.
+    """
+    parsed = read_url(url)
+    sizes: dict[str, Any] = {}
+    if parsed.get_backend_name() == "sqlite":
+        make_private(parsed, create=False)
+        # SQLite has one writer at a time: waiting in our own queue is fair, waiting for its lock is not
+        sizes = {"pool_size": 1, "max_overflow": 0, "pool_timeout": POOL_SECONDS}
+    try:
+        engine = create_async_engine(parsed, hide_parameters=True, **sizes)
+    except (NoSuchModuleError, ModuleNotFoundError, ArgumentError):
+        raise SetupError(
+            Code.DATABASE,
+            f"no driver for a {parsed.get_backend_name()} database",
+            next_step="install strongroom[server]",
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        set_up_sqlite(engine.sync_engine)
+    return engine
+
+
+def set_up_sqlite(engine: Engine) -> None:
+    """Make SQLite keep its promises on every connection of this engine."""
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+
+
+def _on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - a driver's connection
+    connection.isolation_level = None  # else the driver begins transactions of its own, late and read-only
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def make_private(url: URL, *, create: bool) -> None:
+    """Give an SQLite file mode 0600, whatever the umask; the files SQLite puts beside it take over that mode.
+
+    Args:
+        url: its URL.
+        create: make an empty one if it is missing.
+
+    Raises:
+        SetupError: DATABASE, if it or its directory is missing or may not be written.
+    """
+    if not url.database or url.database == ":memory:":
+        return
+    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    try:
+        handle = os.open(url.database, flags, 0o600)
+        try:
+            os.fchmod(handle, 0o600)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise SetupError(
+            Code.DATABASE,
+            f"the database cannot be opened: {error.strerror}",
+            where=url.database,
+            next_step="run `strongroom init`, or mend database in strongroom.toml",
+        ) from None
+
+
+def is_unique_violation(error: DBAPIError) -> bool:
+    """Tell whether a unique constraint or a primary key refused a row (SQLite and PostgreSQL)."""
+    name = getattr(error.orig, "sqlite_errorname", "")
+    state = getattr(error.orig, "sqlstate", "") or ""
+    return name in {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"} or state == "23505"
+
+
+def translate(error: SQLAlchemyError) -> StrongroomError:
+    """Turn a database error into ours, without SQL and without values."""
+    kind = getattr(getattr(error, "orig", None), "sqlite_errorname", "") or type(getattr(error, "orig", error)).__name__
+    text = str(getattr(error, "orig", ""))
+    if any(word in text or word == kind for word in _MISSING):
+        return SetupError(
+            Code.DATABASE, "the database has not this version's tables", next_step="run `strongroom db upgrade`"
+        )
+    own_fault = isinstance(error, IntegrityError)  # a row that names what is not there
+    step = "" if own_fault else "see whether its disk is full or failing, or another process holds it"
+    return StoreError(Code.DATABASE, f"the database failed: {kind}", next_step=step)

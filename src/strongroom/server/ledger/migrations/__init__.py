@@ -1,0 +1,1 @@
+"""Alembic scripts: one file a step, applied in order by `migrate.upgrade`."""

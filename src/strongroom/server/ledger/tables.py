@@ -1,0 +1,173 @@
+"""The tables, as SQLAlchemy Core sees them; `migrations/` brings a database to this state.
+
+Only types that SQLite and PostgreSQL share. Columns have the names of the row fields in `ports.py`, so that a row
+goes in and comes out without a mapping of its own.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_ID, _NAME, _WORD = String(64), String(64), String(32)
+
+ACCOUNTS = Table(
+    "accounts",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("name", _NAME, nullable=False, unique=True),
+    Column("state", _WORD, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+USERS = Table(
+    "users",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("account", _ID, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("name", _NAME, nullable=False, unique=True),
+    Column("state", _WORD, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+OPERATORS = Table(
+    "operators",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("name", _NAME, nullable=False, unique=True),
+    Column("role", _WORD, nullable=False),
+    Column("token_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("state", _WORD, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+DEVICES = Table(
+    "devices",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("account", _ID, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("user", _ID, ForeignKey("users.id"), nullable=False),
+    Column("thumbprint", LargeBinary(32), nullable=False, unique=True),
+    Column("jkt", _ID, nullable=False),
+    Column("alg", _WORD, nullable=False),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("state", _WORD, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+)
+
+ENTITLEMENTS = Table(
+    "entitlements",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("account", _ID, ForeignKey("accounts.id"), nullable=False),
+    Column("user", _ID, ForeignKey("users.id")),
+    Column("model", _NAME, nullable=False),
+    Column("channel", _WORD),
+    Column("until", BigInteger),
+    Column("created", BigInteger, nullable=False),
+    Column("mac", LargeBinary(32), nullable=False),
+    Index(None, "account", "model"),
+)
+
+VERSIONS = Table(
+    "versions",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("model", _NAME, nullable=False),
+    Column("version", _NAME, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("channel", _WORD),
+    Column("state", _WORD, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("publisher", _ID, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    UniqueConstraint("model", "version"),
+    UniqueConstraint("model", "epoch", "counter"),
+)
+
+CHANNELS = Table(
+    "channels",
+    METADATA,
+    Column("model", _NAME, primary_key=True),
+    Column("channel", _WORD, primary_key=True),
+    Column("version_id", _ID, ForeignKey("versions.id"), nullable=False),
+)
+
+FILES = Table(
+    "files",
+    METADATA,
+    Column("file_id", LargeBinary(32), primary_key=True),
+    Column("version_id", _ID, ForeignKey("versions.id"), nullable=False, index=True),
+    Column("account", _ID, ForeignKey("accounts.id")),
+    Column("position", Integer, nullable=False),
+    Column("key_id", LargeBinary(16), nullable=False),
+    Column("kind", _WORD, nullable=False),
+    Column("suite", Integer, nullable=False),
+    Column("head", LargeBinary(64), nullable=False),
+    Column("commitment", LargeBinary(32), nullable=False, unique=True),
+    Column("head_part", LargeBinary, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("object_name", _NAME, nullable=False, unique=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+CHALLENGES = Table(
+    "challenges",
+    METADATA,
+    Column("hash", LargeBinary(32), primary_key=True),
+    Column("user", _ID, nullable=False),
+    Column("device", LargeBinary(32), nullable=False),
+    Column("purpose", _WORD, nullable=False),
+    Column("model", _NAME),
+    Column("expires", BigInteger, nullable=False, index=True),
+    Column("used", BigInteger),  # when it was used up; null as long as it was not
+)
+
+RELEASES = Table(
+    "releases",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("device", _ID, ForeignKey("devices.id"), nullable=False, index=True),
+    Column("account", _ID, ForeignKey("accounts.id"), nullable=False),
+    Column("version_id", _ID, ForeignKey("versions.id"), nullable=False),
+    Column("request", LargeBinary(32), nullable=False),
+    Column("ephemeral", LargeBinary(32), nullable=False, unique=True),
+    Column("lease_id", _ID, nullable=False, unique=True),
+    Column("lease_expires", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    # SQLite numbers rows by itself only where the type is plain INTEGER, which is 64 bits wide there
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("event", _NAME, nullable=False, index=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("subject", String(256), nullable=False),
+    Column("detail", Text, nullable=False),  # canonical JSON
+    sqlite_autoincrement=True,  # a number is never given out twice
+)

@@ -1,0 +1,313 @@
+"""Publish: deposit a key, upload the file it seals, say it is done (docs/spec/protocol.md section 10).
+
+Account and publisher come from the authentication, never from the body. A deposit is believed only when the key in it
+opens the head beside it: commitment, MAC, subject and the owners' signatures. Nothing here gives a key back (R13).
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from strongroom import names, sealed
+from strongroom.errors import Code, DeniedError, InputError, IntegrityError, StrongroomError
+from strongroom.names import CHANNEL, MODEL, VERSION
+from strongroom.sealed.wiping import wipe
+from strongroom.server.audit import Event, event
+from strongroom.server.identify import Visit
+from strongroom.server.office import Office
+from strongroom.server.ports import Operator, StoredFile, Transaction, Version
+from strongroom.server.release import wrap_context
+from strongroom.shapes import Array, Binary, Integer, Nullable, Object, Text
+from strongroom.wire import hpke
+
+ADMIN, PUBLISHER = "admin", "publisher"
+UPLOADING, CHECKING, READY, FAILED = "uploading", "checking", "ready", "failed"
+KIND = "model"  # overlays and deltas have other owners and other rules
+MAX_FILES = 16  # what one grant can name
+MAX_HEAD_PART = 32 + 32 + 65_536 + 1_048_576 + 65_536  # bytes, docs/spec/sealed-file.md section 2
+
+_FILE = Object(
+    {
+        "head_part": Binary(MAX_HEAD_PART, 64),
+        "size": Integer(1),
+        "sealed": Binary(4096, 32),
+        "kem": Integer(1, 65_535),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DepositedFile:
+    """One file of a deposit: its head part, its whole size in bytes, and its MEK sealed to a deposit key."""
+
+    head_part: bytes
+    size: int
+    sealed: bytes
+    kem: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """`POST /v1/deposits`."""
+
+    model: str
+    version: str
+    epoch: int
+    counter: int
+    files: tuple[DepositedFile, ...]
+    channel: str | None
+
+    SHAPE = Object(
+        {
+            "model": Text(64, MODEL),
+            "version": Text(64, VERSION),
+            "epoch": Integer(1),
+            "counter": Integer(1),
+            "channel": Nullable(Text(31, CHANNEL)),
+            "files": Array(_FILE, most=MAX_FILES, least=1),
+        },
+        frozenset({"channel"}),
+    )
+    LIMIT = 2 * MAX_FILES * MAX_HEAD_PART  # bytes of the body; base64url takes 4/3
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Where one file of a deposit goes."""
+
+    file_id: bytes
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A deposit that was accepted: nothing is visible before the files are there and checked."""
+
+    version_id: str
+    uploads: tuple[Upload, ...]
+
+
+async def begin_deposit(office: Office, operator: Operator, deposit: Deposit, visit: Visit) -> Accepted:
+    """Check a deposit, wrap its keys, and say where the files go.
+
+    The same deposit sent again by its publisher before `complete` gets fresh links: a lost answer loses nothing.
+
+    Raises:
+        DeniedError: FORBIDDEN, for a role that does not publish.
+        InputError: DEPOSIT if anything in it does not fit; CONFLICT if the version, a file or a key is there already.
+    """
+    _may_publish(operator)
+    try:
+        begun = await _begun_before(office, operator, deposit)
+        if begun is None:
+            begun = await _begin(office, operator, deposit, visit)
+    except StrongroomError as error:
+        async with office.ledger.begin() as tx:
+            subject = f"{deposit.model}@{deposit.version}"
+            code, reference = str(error.code), visit.reference
+            await tx.add_audit(
+                event(
+                    Event.DEPOSIT_REFUSED,
+                    at=visit.now,
+                    actor=operator.id,
+                    subject=subject,
+                    code=code,
+                    reference=reference,
+                )
+            )
+        raise
+    version_id, files = begun
+    expires = visit.now + office.policy.upload_seconds
+    uploads = [
+        Upload(file.file_id, office.store.signed_url("PUT", file.object_name, expires=expires, size=file.size))
+        for file in files
+    ]
+    return Accepted(version_id, tuple(uploads))
+
+
+async def complete(office: Office, operator: Operator, model: str, version: str, visit: Visit) -> Version:
+    """Note that the publisher has uploaded everything; the check itself is `checking.check_version`.
+
+    Saying it again is harmless.
+
+    Raises:
+        DeniedError: FORBIDDEN for another role or another's deposit; NOT_FOUND.
+        InputError: NAME; CONFLICT if an object is not there yet, or the version has failed.
+    """
+    _may_publish(operator)
+    names.check("model", model)
+    names.check("version", version)
+    async with office.ledger.begin() as tx:
+        row = await tx.version(model, version)
+        files = await tx.files(row.id) if row else ()
+    if row is None:
+        raise DeniedError(Code.NOT_FOUND, "there is no such version", where=f"{model}@{version}")
+    if operator.role != ADMIN and row.publisher != operator.id:
+        raise DeniedError(Code.FORBIDDEN, "this deposit is another publisher's", where=f"{model}@{version}")
+    if row.state in (CHECKING, READY):
+        return row
+    if row.state != UPLOADING:
+        raise InputError(Code.CONFLICT, "this version is closed", where=row.state, next_step="publish a new version")
+    for file in files:
+        if await office.store.size(file.object_name) is None:
+            raise InputError(Code.CONFLICT, "a file is not uploaded yet", where=f"file {file.position}")
+    async with office.ledger.begin() as tx:
+        current = await tx.version_by_id(row.id)
+        if current is None or current.state != UPLOADING:  # another `complete` was faster: leave its check alone
+            return current or row
+        await tx.set_version_state(row.id, CHECKING)
+        await tx.add_audit(
+            event(Event.VERSION_CHECKING, at=visit.now, actor=operator.id, subject=f"{model}@{version}", version=row.id)
+        )
+    return dataclasses.replace(row, state=CHECKING)
+
+
+def _may_publish(operator: Operator) -> None:
+    if operator.role not in (ADMIN, PUBLISHER):
+        raise DeniedError(Code.FORBIDDEN, "this role does not publish", where=operator.role)
+
+
+async def _begun_before(
+    office: Office, operator: Operator, deposit: Deposit
+) -> tuple[str, tuple[StoredFile, ...]] | None:
+    async with office.ledger.begin() as tx:
+        row = await tx.version(deposit.model, deposit.version)
+        files = tuple(await tx.files(row.id)) if row else ()
+    if row is None or row.state != UPLOADING or row.publisher != operator.id or row.channel != deposit.channel:
+        return None
+    # The key was checked against this very head when the rows were made; a key sent along now is not looked at.
+    same = [file.head_part for file in files] == [file.head_part for file in deposit.files]
+    return (row.id, files) if same else None
+
+
+async def _begin(
+    office: Office, operator: Operator, deposit: Deposit, visit: Visit
+) -> tuple[str, tuple[StoredFile, ...]]:
+    version = Version(
+        id=office.new_id("ver"),
+        model=deposit.model,
+        version=deposit.version,
+        epoch=deposit.epoch,
+        counter=deposit.counter,
+        channel=deposit.channel,
+        state=UPLOADING,
+        reason="",
+        publisher=operator.id,
+        created=visit.now,
+    )
+    async with office.ledger.begin() as tx:
+        await _check_order(tx, deposit)  # cheap, before any key is opened
+    files = tuple(_accept(office, version, index, file, visit) for index, file in enumerate(deposit.files))
+    async with office.ledger.begin() as tx:
+        await _check_order(tx, deposit)  # again, with nothing in between
+        await tx.add_version(version, files)
+        await tx.add_audit(
+            event(
+                Event.DEPOSIT_ACCEPTED,
+                at=visit.now,
+                actor=operator.id,
+                subject=f"{version.model}@{version.version}",
+                version=version.id,
+                files=len(files),
+                bytes=sum(file.size for file in files),
+            )
+        )
+    return version.id, files
+
+
+async def _check_order(tx: Transaction, deposit: Deposit) -> None:
+    if await tx.version(deposit.model, deposit.version) is not None:
+        raise InputError(
+            Code.CONFLICT,
+            "this version is there already",
+            where=deposit.version,
+            next_step="publish under a new version",
+        )
+    newest = await tx.newest_counter(deposit.model)
+    if newest is not None and (deposit.epoch, deposit.counter) <= newest:
+        raise InputError(
+            Code.DEPOSIT,
+            f"epoch {deposit.epoch}, counter {deposit.counter} do not come after {newest[0]}, {newest[1]}",
+            where="counter",
+            next_step="seal again with the next counter",
+        )
+
+
+def _accept(office: Office, version: Version, index: int, file: DepositedFile, visit: Visit) -> StoredFile:
+    """Check one file of a deposit and wrap its key; whatever does not fit is the depositor's to mend."""
+    where = f"files[{index}]"
+    try:
+        head = sealed.parse_head(file.head_part, file_size=file.size)
+        if head.suite not in office.policy.suites:
+            raise InputError(Code.DEPOSIT, f"suite {head.suite} is not accepted here", where=where)
+        key = _opened(office, version, head, file, visit, where)
+        try:
+            _check_key(office, version, head, key)
+            context = wrap_context(None, version.model, version.version, head.core.file_id)
+            wrapped = office.vault.wrap(key.reveal(), context)
+        finally:
+            key.wipe()
+    except IntegrityError as error:
+        raise InputError(
+            Code.DEPOSIT, f"the deposit does not fit: {error.what}, {error.code}", where=where, next_step="seal again"
+        ) from None
+    return StoredFile(
+        file_id=head.core.file_id,
+        version_id=version.id,
+        account=None,
+        position=index,
+        key_id=head.core.key_id,
+        kind=head.core.kind,
+        suite=head.suite,
+        head=head.digest,
+        commitment=head.core.commitment,
+        head_part=file.head_part,
+        size=file.size,
+        object_name=office.random(16).hex(),
+        wrapped=wrapped,
+        created=visit.now,
+    )
+
+
+def _opened(
+    office: Office, version: Version, head: sealed.Head, file: DepositedFile, visit: Visit, where: str
+) -> sealed.ModelKey:
+    """Open the MEK with a deposit key that the owners named and that has not expired."""
+    info = hpke.deposit_info(None, version.publisher, version.model, version.version, head.core.file_id, head.digest)
+    alive = {(one.kem, one.key) for one in office.trust.deposit if visit.now < one.expires}
+    for key in _of_kem(office.deposit_keys, file.kem):
+        if (key.kem, key.public) not in alive:
+            continue
+        try:
+            secret = key.open(file.sealed, info)
+        except IntegrityError:
+            continue
+        try:
+            return sealed.ModelKey(secret)
+        finally:
+            wipe(secret)
+    raise InputError(
+        Code.DEPOSIT,
+        "the key does not open: altered, or sealed to another office",
+        where=where,
+        next_step="check trust.json",
+    )
+
+
+def _of_kem(keys: Iterable[hpke.DepositKey], kem: int) -> list[hpke.DepositKey]:
+    return [key for key in keys if key.kem == kem]
+
+
+def expected(office: Office, version: Version) -> sealed.Expected:
+    """What every file of a version must be: signed by the owners, for this model, version, epoch and counter."""
+    return sealed.Expected(
+        kind=KIND,
+        subject=sealed.Subject(None, version.model, version.version, None),
+        owners=office.trust.owner,
+        epoch=version.epoch,
+        counter=version.counter,
+    )
+
+
+def _check_key(office: Office, version: Version, head: sealed.Head, key: sealed.ModelKey) -> None:
+    sealed.unlock(head, key, expected(office, version)).close()

@@ -1,0 +1,252 @@
+"""Release: give the keys of one version to one device, for one request (docs/spec/protocol.md section 8).
+
+Cheap before costly. When `release` is called, HTTP has checked sizes and schema and `identify` the token and its
+proof; what follows is in this order and no other: challenge used up · proof · entitlement · evidence · objects there ·
+keys unwrapped · one transaction with the release row and its audit row · answer.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from strongroom import canonical
+from strongroom.errors import Code, DeniedError, InputError, RefusedError, StoreError, StrongroomError
+from strongroom.sealed.keys import ModelKey
+from strongroom.sealed.wiping import wipe
+from strongroom.server import challenges, entitled
+from strongroom.server.audit import Event, event
+from strongroom.server.entitled import Entitled
+from strongroom.server.identify import DeviceCaller, Visit
+from strongroom.server.office import Office
+from strongroom.server.ports import AuditEvent, KeyVault, ReleaseRow, StoredFile
+from strongroom.wire import grant as grants
+from strongroom.wire import hpke, proofs
+from strongroom.wire import lease as leases
+from strongroom.wire.binding import Binding
+from strongroom.wire.messages import (
+    Grant,
+    GrantFile,
+    Latest,
+    Lease,
+    ReleaseAnswer,
+    ReleaseRequest,
+)
+
+
+async def release(
+    office: Office, caller: DeviceCaller, request: ReleaseRequest, body: bytes, visit: Visit
+) -> ReleaseAnswer:
+    """Judge one request and answer it with a signed grant.
+
+    Args:
+        office: ledger, vault, store, signers, policy.
+        caller: the device, its token and key verified.
+        request: the message.
+        body: its bytes as received; the grant carries their SHA-256.
+        visit: time, reference and URL.
+
+    Raises:
+        InputError: KEM_UNSUPPORTED or PUBLIC_KEY, before anything is used up.
+        DeniedError: CHALLENGE, PROOF, or NOT_FOUND for "not yours" and "not there" alike.
+        RefusedError: EVIDENCE, KEY_REUSED.
+        StoreError: STORE_IO if the object is not there; DATABASE.
+    """
+    try:
+        _check_key(office, request)
+        record = await challenges.use(office, caller, request.challenge, challenges.RELEASE, visit)
+        binding = _check_proof(caller, request, record.model, visit)
+        found = await entitled.find(office, caller, request.model, request.version, visit.now)
+        _check_evidence(request)
+        await check_objects(office, found.files)
+        grant, row = _decide(office, caller, request, body, found, visit)
+        if not _has_newest(request, found):
+            grant = _seal(office.vault, grant, binding, found)
+        async with office.ledger.begin() as tx:
+            await tx.add_release(row)
+            await tx.touch_device(caller.device.id, facts=_facts(request), seen=visit.now)
+            await tx.add_audit(_granted(caller, request, found, grant, visit))
+    except StrongroomError as error:
+        await refused(office, Event.RELEASE_REFUSED, caller, f"{request.model}@{request.version}", error, visit)
+        raise
+    return grants.issue(grant, office.release_signers)
+
+
+def _check_key(office: Office, request: ReleaseRequest) -> None:
+    if request.kem not in office.policy.kems:
+        raise InputError(Code.KEM_UNSUPPORTED, f"KEM {request.kem:#06x} is not served here", where="kem")
+    hpke.check_public_key(request.kem, request.public_key)
+
+
+def _check_proof(caller: DeviceCaller, request: ReleaseRequest, model: str | None, visit: Visit) -> Binding:
+    """Rebuild the binding from our own records wherever we have them, and check that the device signed it."""
+    if model != request.model:
+        raise DeniedError(Code.CHALLENGE, "the challenge was asked for another model")
+    if request.device.id != caller.device.id:
+        raise InputError(Code.ARGUMENT, "the device's id is not the one of its token", where="device.id")
+    binding = Binding(
+        purpose=challenges.RELEASE,
+        challenge=request.challenge,
+        kem=request.kem,
+        public_key=request.public_key,
+        account=caller.account.id,
+        device=caller.device.id,
+        device_key=caller.device.thumbprint,
+        platform=request.device.platform,
+        model=request.model,
+        version=request.version,
+    )
+    proofs.verify_proof(
+        request.proof,
+        caller.key,
+        expected_binding=binding,
+        expected_method=visit.method,
+        expected_url=visit.url,
+        expected_body=proofs.body_without_proof(request),
+        expected_token=caller.token,
+    )
+    return binding
+
+
+def _check_evidence(request: ReleaseRequest) -> None:
+    if request.evidence:
+        # Fails closed: evidence that is not judged must not look as if it had been.
+        raise RefusedError(Code.EVIDENCE, "this office judges no such evidence", where=request.evidence[0].kind)
+
+
+async def check_objects(office: Office, files: Sequence[StoredFile]) -> None:
+    """See that every object is there, whole. Raises StoreError(STORE_IO)."""
+    for file in files:
+        if await office.store.size(file.object_name) != file.size:
+            raise StoreError(Code.STORE_IO, "an object is missing or has another size", where=file.object_name)
+
+
+def _has_newest(request: ReleaseRequest, found: Entitled) -> bool:
+    have = request.have
+    if have is None or have.version != found.version.version:
+        return False
+    return any(have.file_id == file.file_id for file in found.files)
+
+
+def _decide(
+    office: Office, caller: DeviceCaller, request: ReleaseRequest, body: bytes, found: Entitled, visit: Visit
+) -> tuple[Grant, ReleaseRow]:
+    """Write the grant, still without keys, the lease in it, and the row that remembers both."""
+    now, policy, version = visit.now, office.policy, found.version
+    digest = hashlib.sha256(body).digest()
+    lease = Lease(
+        lease_id=office.new_id("lse"),
+        account=caller.account.id,
+        device=caller.device.thumbprint,
+        model=version.model,
+        version=version.version,
+        files=tuple(file.head for file in found.files),
+        issued=now,
+        expires=now + policy.lease_seconds,
+        max_offline=policy.max_offline,
+        request=digest,
+        challenge=request.challenge,
+    )
+    urls_expire = now + policy.url_seconds
+    grant = Grant(
+        release_id=office.new_id("rel"),
+        request=digest,
+        challenge=request.challenge,
+        account=caller.account.id,
+        device=caller.device.id,
+        model=version.model,
+        version=version.version,
+        epoch=version.epoch,
+        counter=version.counter,
+        files=tuple(_grant_file(office, file, urls_expire) for file in found.files),
+        urls_expire=urls_expire,
+        latest=Latest(version.version, version.counter, now + policy.latest_seconds),
+        lease=leases.issue(lease, office.release_signers),
+        reactions=(),
+        server_time=now,
+    )
+    row = ReleaseRow(
+        id=grant.release_id,
+        device=caller.device.id,
+        account=caller.account.id,
+        version_id=version.id,
+        request=digest,
+        ephemeral=hpke.ephemeral_digest(request.kem, request.public_key),
+        lease_id=lease.lease_id,
+        lease_expires=lease.expires,
+        created=now,
+    )
+    return grant, row
+
+
+def _grant_file(office: Office, file: StoredFile, expires: int) -> GrantFile:
+    return GrantFile(
+        file_id=file.file_id,
+        key_id=file.key_id,
+        kind=file.kind,
+        suite=file.suite,
+        head=file.head,
+        size=file.size,
+        url=office.store.signed_url("GET", file.object_name, expires=expires),
+    )
+
+
+def _seal(vault: KeyVault, grant: Grant, binding: Binding, found: Entitled) -> Grant:
+    """Unwrap the keys and seal them to this one request; they are wiped before this returns, whatever happens."""
+    keys: list[ModelKey] = []
+    try:
+        for file in found.files:
+            context = wrap_context(file.account, found.version.model, found.version.version, file.file_id)
+            secret = vault.unwrap(file.wrapped, context)
+            keys.append(ModelKey(secret))
+            wipe(secret)
+        return grants.seal_keys(grant, binding, keys)
+    finally:
+        for key in keys:
+            key.wipe()
+
+
+def wrap_context(account: str | None, model: str, version: str, file_id: bytes) -> bytes:
+    """Return the associated data a MEK is wrapped with: what it belongs to, from rows, never from a header."""
+    return canonical.encode([account, model, version, canonical.to_base64url(file_id)])
+
+
+def _facts(request: ReleaseRequest) -> str:
+    return canonical.encode(request.device.to_value()).decode("ascii")
+
+
+def _granted(caller: DeviceCaller, request: ReleaseRequest, found: Entitled, grant: Grant, visit: Visit) -> AuditEvent:
+    return event(
+        Event.RELEASE_GRANTED,
+        at=visit.now,
+        actor=caller.device.id,
+        subject=f"{found.version.model}@{found.version.version}",
+        release=grant.release_id,
+        account=caller.account.id,
+        user=caller.user.id,
+        asked=request.version,
+        keys=0 if grant.sealed is None else len(found.files),
+        kem=request.kem,
+        platform=request.device.platform,
+        client=request.device.client,
+        fingerprint=canonical.to_base64url(request.device.fingerprint),
+        reference=visit.reference,
+    )
+
+
+async def refused(
+    office: Office, name: Event, caller: DeviceCaller, subject: str, error: StrongroomError, visit: Visit
+) -> None:
+    """Write down what was refused and why; the device only learns the code and the reference."""
+    async with office.ledger.begin() as tx:
+        await tx.add_audit(
+            event(
+                name,
+                at=visit.now,
+                actor=caller.device.id,
+                subject=subject,
+                code=str(error.code),
+                account=caller.account.id,
+                user=caller.user.id,
+                where=error.where,
+                reference=visit.reference,
+            )
+        )

@@ -1,0 +1,215 @@
+"""Settings of a server: read once, then frozen.
+
+Flag over `STRONGROOM_*` over `strongroom.toml` over default. No setting turns a check off; lifetimes can only move
+inside the ranges of `policy.py`. Secrets are never settings: only the names of files that hold them are.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from strongroom.errors import Code, SetupError
+from strongroom.server.policy import MAX_URL_SECONDS, MAX_USER_TOKEN_SECONDS, Policy
+
+FILE_NAME = "strongroom.toml"
+PREFIX = "STRONGROOM_"
+MAX_FILE = 65_536  # bytes
+
+_DAY = 86_400
+_DEFAULTS = Policy()
+_TOML_PLACE = re.compile(r"\(at line (\d+), column \d+\)")
+_ORIGIN = re.compile(r"https://(?:[a-z0-9.-]{1,253}|\[[0-9a-f:]{2,45}\])(?::[0-9]{1,5})?\Z")
+
+
+def _https(url: str) -> str:
+    if not _ORIGIN.match(url):
+        raise ValueError("must be https://HOST or https://HOST:PORT in lower case, without a path")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_https)]
+Port = Annotated[int, Field(ge=0, le=65_535)]  # 0: any free port, told in the ready line
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the value of one setting comes from: "flag", a variable's name, "FILE line N", or "default"."""
+
+    value: str
+    origin: str
+
+
+class Settings(BaseSettings):
+    """Every setting; relative paths are relative to the directory of `strongroom.toml`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    public_url: Url = "https://localhost:8443"
+    admin_url: Url = "https://localhost:8444"
+    device_host: str = "127.0.0.1"
+    device_port: Port = 8443
+    admin_host: str = "127.0.0.1"
+    admin_port: Port = 8444
+
+    database: str = "database/strongroom.db"  # a path, or a database URL
+    objects: Path = Path("objects")
+    keyring: Path = Path("keys/keyring.json")
+    key_file: Path | None = None
+    passphrase_file: Path | None = None
+    trust: Path = Path("trust.json")
+    tls_certificate: Path = Path("tls/server.pem")
+    tls_key: Path = Path("tls/server.key")
+
+    url_seconds: int = Field(_DEFAULTS.url_seconds, ge=1, le=MAX_URL_SECONDS)
+    upload_seconds: int = Field(_DEFAULTS.upload_seconds, ge=1, le=_DAY)
+    challenge_seconds: int = Field(_DEFAULTS.challenge_seconds, ge=1, le=300)
+    lease_seconds: int = Field(_DEFAULTS.lease_seconds, ge=1, le=366 * _DAY)
+    max_offline: int = Field(_DEFAULTS.max_offline, ge=0, le=366 * _DAY)
+    latest_seconds: int = Field(_DEFAULTS.latest_seconds, ge=1, le=30 * _DAY)
+    device_token_seconds: int = Field(_DEFAULTS.device_token_seconds, ge=60, le=366 * _DAY)
+    user_token_seconds: int = Field(_DEFAULTS.user_token_seconds, ge=1, le=MAX_USER_TOKEN_SECONDS)
+
+    keep_free_bytes: int = Field(256 * 2**20, ge=0, le=2**53 - 1)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    _directory: Path = PrivateAttr(default=Path())
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        """The directory of `strongroom.toml`, absolute."""
+        return self._directory
+
+    @property
+    def config(self) -> Path:
+        """The file these settings were read from."""
+        return self._directory / FILE_NAME
+
+    def resolve(self, path: str | Path) -> Path:
+        """Return a path of these settings as an absolute one."""
+        return self._directory / path
+
+    def origins(self) -> dict[str, Origin]:
+        """Tell each setting's value and where it comes from, for `strongroom config show --origin`."""
+        shown = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: Origin("" if value is None else _without_password(str(value)), self._origins.get(name, "default"))
+            for name, value in shown.items()
+        }
+
+    def policy(self) -> Policy:
+        """Return the lifetimes as the use cases take them."""
+        return Policy(
+            url_seconds=self.url_seconds,
+            upload_seconds=self.upload_seconds,
+            challenge_seconds=self.challenge_seconds,
+            lease_seconds=self.lease_seconds,
+            max_offline=self.max_offline,
+            latest_seconds=self.latest_seconds,
+            device_token_seconds=self.device_token_seconds,
+            user_token_seconds=self.user_token_seconds,
+        )
+
+
+def load(config: Path | None = None, **flags: str | int | Path | None) -> Settings:
+    """Read the settings of one strongroom.
+
+    Args:
+        config: its directory or its `strongroom.toml`; without it `STRONGROOM_CONFIG`, then the working directory.
+        flags: values that win over everything else; None means "not given".
+
+    Raises:
+        SetupError: NOT_INITIALISED if there is no `strongroom.toml`; CONFIG if a value or a name is wrong, with file
+            and line, or the variable's name.
+    """
+    file = _file(config)
+    text, values = _read(file)
+    given = {name: value for name, value in flags.items() if value is not None}
+
+    class Loaded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - named by pydantic-settings
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - named by pydantic-settings
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, values)
+
+    origins = _origins(file, text, values, given)
+    try:
+        settings = Loaded(**given)  # type: ignore[arg-type] # checked field by field by pydantic
+    except ValidationError as error:
+        raise _wrong(error, file, origins) from None
+    settings._directory = file.parent  # noqa: SLF001 - where it was read from is not a setting
+    settings._origins = origins  # noqa: SLF001
+    return settings
+
+
+def _file(config: Path | None) -> Path:
+    named = config if config is not None else Path(os.environ.get(f"{PREFIX}CONFIG", "."))
+    file = named / FILE_NAME if named.is_dir() else named
+    return file.absolute()
+
+
+def _read(file: Path) -> tuple[str, dict[str, Any]]:
+    step = "run `strongroom init DIR`, or name the directory with --config"
+    try:
+        if not file.is_file():
+            raise SetupError(Code.NOT_INITIALISED, "there is no strongroom here", where=str(file), next_step=step)
+        if file.stat().st_size > MAX_FILE:
+            what = f"a configuration of more than {MAX_FILE} bytes"
+            raise SetupError(Code.CONFIG, what, where=str(file), next_step="is this the right file?")
+        text = file.read_bytes().decode("utf-8")
+        return text, tomllib.loads(text)
+    except OSError as error:
+        raise SetupError(Code.CONFIG, f"cannot be read: {error.strerror}", where=str(file), next_step=step) from None
+    except UnicodeDecodeError:
+        raise SetupError(Code.CONFIG, "not UTF-8 text", where=str(file), next_step="is this the right file?") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        place = _TOML_PLACE.search(str(error))
+        line = place[1] if place else len(text.splitlines())  # "at end of document" is the other place it names
+        raise SetupError(
+            Code.CONFIG, "not valid TOML", where=f"{file} line {line}", next_step="mend this line"
+        ) from None
+
+
+def _origins(file: Path, text: str, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
+    origins = {name: f"{file} line {_line(text, name)}" if _line(text, name) else str(file) for name in values}
+    environment = {name.upper() for name in os.environ}
+    origins |= {
+        name: f"{PREFIX}{name.upper()}" for name in Settings.model_fields if f"{PREFIX}{name.upper()}" in environment
+    }
+    return origins | dict.fromkeys(given, "flag")
+
+
+def _line(text: str, name: str) -> int:
+    wanted = re.compile(rf"\s*(?:\[+\s*)?[\"']?{re.escape(name)}[\"']?\s*[=.\]]")
+    return next((number for number, line in enumerate(text.splitlines(), 1) if wanted.match(line)), 0)
+
+
+def _wrong(error: ValidationError, file: Path, origins: Mapping[str, str]) -> SetupError:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    where = origins.get(name, str(file))
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(sorted(Settings.model_fields))
+        return SetupError(
+            Code.CONFIG, f"unknown setting {name[:40]!a}", where=where, next_step=f"remove it; known are: {known}"
+        )
+    return SetupError(
+        Code.CONFIG, f"{name}: {first['msg']}", where=where, next_step=f"set {name} to a value in its range"
+    )
+
+
+def _without_password(value: str) -> str:
+    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", value)

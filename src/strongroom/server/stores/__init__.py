@@ -1,0 +1,1 @@
+"""Object stores, one adapter a file; only `wiring.py` picks one."""

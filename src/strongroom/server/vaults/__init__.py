@@ -1,0 +1,1 @@
+"""Key vaults, one adapter a file; only `wiring.py` picks one."""

@@ -1,0 +1,173 @@
+"""The only file that picks adapters: from settings to an open office."""
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from strongroom.errors import Code, SetupError, StrongroomError
+from strongroom.server.counters.memory import MemoryCounters
+from strongroom.server.ledger import current, head
+from strongroom.server.ledger.engine import sqlite_url
+from strongroom.server.ledger.sql import SqlLedger
+from strongroom.server.office import Office
+from strongroom.server.settings import Settings
+from strongroom.server.stores.folder import FolderStore
+from strongroom.server.tokens import TokenIssuer
+from strongroom.server.vaults.keyring import Keyring
+from strongroom.server.vaults.keyring_file import KEY_FILE_SIZE, MAX_FILE, KeyFile, Passphrase, open_keyring
+from strongroom.wire import trust as trust_file
+from strongroom.wire.trust import Trust
+
+MAX_PASSPHRASE = 1024  # bytes
+
+
+def wall_clock() -> int:
+    """Return the time in Unix seconds: the rim's clock."""
+    return int(time.time())  # noqa: TID251 - the rim
+
+
+def database_url(settings: Settings) -> str:
+    """Return the URL of the ledger's database."""
+    return settings.database if "://" in settings.database else sqlite_url(settings.resolve(settings.database))
+
+
+def open_office(
+    settings: Settings,
+    *,
+    passphrase: bytes | None = None,
+    now: Callable[[], int] = wall_clock,
+    random: Callable[[int], bytes] = os.urandom,
+) -> Office:
+    """Open everything these settings name.
+
+    Args:
+        settings: as `settings.load` returned them.
+        passphrase: what a person typed; wins over passphrase_file and key_file.
+        now: Unix seconds.
+        random: cryptographically strong bytes.
+
+    Raises:
+        SetupError: CONFIG, NOT_INITIALISED, PERMISSIONS, VAULT_SEALED or DATABASE.
+        StoreError: DATABASE or STORE_IO.
+        IntegrityError: trust.json is not genuine.
+    """
+    keyring = open_vault(settings, passphrase=passphrase, random=random)
+    trust, documents = read_trust(settings.resolve(settings.trust))
+    _check_roles(trust, keyring, settings)
+    url = database_url(settings)
+    if current(url) != head():
+        step = "run `strongroom db upgrade`"
+        raise SetupError(Code.DATABASE, "the database has not this version's tables", next_step=step)
+    objects = settings.resolve(settings.objects)
+    if not objects.is_dir():
+        step = "make it, or mend objects in strongroom.toml"
+        raise SetupError(Code.NOT_INITIALISED, "there is no folder for objects", where=str(objects), next_step=step)
+    store = FolderStore(
+        objects, settings.public_url, keyring.url_key, keep_free=settings.keep_free_bytes, random=random
+    )
+    return Office(
+        ledger=SqlLedger.open(url),
+        vault=keyring,
+        store=store,
+        counters=MemoryCounters(),
+        release_signers=(keyring.release_signer,),
+        deposit_keys=(keyring.deposit_key,),
+        tokens=TokenIssuer(keyring.token_signer, settings.public_url),
+        trust=trust,
+        trust_documents=documents,
+        policy=settings.policy(),
+        public_url=settings.public_url,
+        admin_url=settings.admin_url,
+        now=now,
+        random=random,
+    )
+
+
+def open_vault(
+    settings: Settings, *, passphrase: bytes | None = None, random: Callable[[int], bytes] = os.urandom
+) -> Keyring:
+    """Open the keyring.
+
+    Raises:
+        SetupError: NOT_INITIALISED, PERMISSIONS or VAULT_SEALED.
+    """
+    path = settings.resolve(settings.keyring)
+    secret: Passphrase | KeyFile
+    if passphrase is not None:
+        secret = Passphrase(passphrase)
+    elif settings.passphrase_file is not None:
+        typed = _read_secret(settings.resolve(settings.passphrase_file), MAX_PASSPHRASE)
+        secret = Passphrase(typed.removesuffix(b"\n").removesuffix(b"\r"))
+    elif settings.key_file is not None:
+        secret = KeyFile(_read_secret(settings.resolve(settings.key_file), KEY_FILE_SIZE))
+    else:
+        step = "set key_file or passphrase_file in strongroom.toml"
+        raise SetupError(Code.VAULT_SEALED, "nothing opens the keyring", where=str(path), next_step=step)
+    return open_keyring(_read_secret(path, MAX_FILE), secret, where=str(path), random=random)
+
+
+def read_trust(path: Path) -> tuple[Trust, tuple[tuple[str, ...], ...]]:
+    """Read the newest trust document and those before it.
+
+    `trust.json` is the newest; version N of a longer chain lies beside it as `trust.N.json`.
+
+    Returns:
+        The newest one, and the signed documents of all versions, the first one first.
+
+    Raises:
+        SetupError: NOT_INITIALISED if one is missing, or CONFIG if it cannot be read.
+        IntegrityError: if one is not genuine.
+        RefusedError: TRUST_VERSION if one does not follow the one before.
+    """
+    newest = _read(path, trust_file.MAX_SIZE)
+    trust = trust_file.read(newest)
+    before = [
+        _read(path.with_name(f"{path.stem}.{version}{path.suffix}"), trust_file.MAX_SIZE)
+        for version in range(1, trust.version)
+    ]
+    chain = (*before, newest)
+    trust_file.follow(trust_file.read(chain[0]), chain[1:][-trust_file.MAX_STEPS :])
+    return trust, tuple(trust_file.split(document) for document in chain)
+
+
+def _check_roles(trust: Trust, keyring: Keyring, settings: Settings) -> None:
+    step = "use the keyring and the trust.json that belong together"
+    where = str(settings.resolve(settings.trust))
+    if trust.release.key(keyring.release_signer.public.key_id) is None:
+        raise SetupError(Code.CONFIG, "the keyring's release key is not in trust.json", where=where, next_step=step)
+    if trust.server != settings.public_url:
+        what = f"devices look for {trust.server}, but public_url is {settings.public_url}"
+        raise SetupError(Code.CONFIG, what, where=where, next_step="set public_url to what trust.json says")
+
+
+def _read_secret(path: Path, limit: int) -> bytes:
+    data, mode = _read_with_mode(path, limit)
+    if mode & 0o077:
+        raise SetupError(
+            Code.PERMISSIONS, "others may read this secret", where=str(path), next_step=f"run: chmod 600 {path}"
+        )
+    return data
+
+
+def _read(path: Path, limit: int) -> bytes:
+    return _read_with_mode(path, limit)[0]
+
+
+def _read_with_mode(path: Path, limit: int) -> tuple[bytes, int]:
+    try:
+        with path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode) or state.st_size > limit:
+                what = f"not a regular file of at most {limit} bytes"
+                raise SetupError(Code.CONFIG, what, where=str(path), next_step="mend its path in strongroom.toml")
+            return file.read(limit), state.st_mode
+    except OSError as error:
+        raise _unreadable(error, path) from None
+
+
+def _unreadable(error: OSError, path: Path) -> StrongroomError:
+    code = Code.NOT_INITIALISED if isinstance(error, FileNotFoundError) else Code.PERMISSIONS
+    step = "run `strongroom init`, or mend its path in strongroom.toml"
+    return SetupError(code, f"cannot be read: {error.strerror}", where=str(path), next_step=step)

@@ -1,0 +1,193 @@
+"""The database's history leads to the tables the code uses, and only forward."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
+
+from strongroom.errors import Code, SetupError, StoreError, StrongroomError
+from strongroom.server.ledger import current, head, migrate, upgrade
+from strongroom.server.ledger.engine import sqlite_url
+from strongroom.server.ledger.sql import SqlLedger
+from strongroom.server.ledger.tables import METADATA
+
+
+@pytest.fixture
+def url(tmp_path):
+    return sqlite_url(tmp_path / "strongroom.db")
+
+
+def _file(url):
+    return url.removeprefix("sqlite+aiosqlite:///")
+
+
+def test_from_empty_to_head_is_what_the_code_uses(url):
+    """What `alembic check` asks: nothing is left to migrate."""
+    assert upgrade(url) == current(url) == head()
+    engine = create_engine(f"sqlite:///{_file(url)}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, METADATA) == []
+        assert set(inspect(connection).get_table_names()) == {*METADATA.tables, "alembic_version"}
+    engine.dispose()
+
+
+def test_upgrading_twice_changes_nothing(url):
+    upgrade(url)
+    with sqlite3.connect(_file(url)) as connection:
+        before = connection.execute("SELECT sql FROM sqlite_master").fetchall()
+    connection.close()
+    assert upgrade(url) == head()
+    with sqlite3.connect(_file(url)) as connection:
+        assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before
+    connection.close()
+
+
+def test_two_processes_may_upgrade_at_once(url):
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(upgrade(url))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [head()] * 4
+
+
+def test_there_is_one_line_of_steps_and_no_way_back():
+    scripts = ScriptDirectory.from_config(migrate._config())
+    steps = list(scripts.walk_revisions())
+    assert len(scripts.get_heads()) == 1
+    assert [step.revision for step in reversed(steps)] == [f"{number:04}" for number in range(1, len(steps) + 1)]
+    assert not [step for step in steps if hasattr(step.module, "downgrade")]
+    assert not hasattr(migrate, "downgrade")
+
+
+def test_a_step_that_fails_leaves_the_database_as_it_was(url):
+    # a table of ours is in the way already, so a later statement of the step fails
+    with sqlite3.connect(_file(url)) as connection:
+        connection.execute("CREATE TABLE versions (x)")
+    connection.close()
+    with pytest.raises(StoreError) as caught:
+        upgrade(url)
+    assert caught.value.code == Code.DATABASE
+    assert current(url) is None
+    with sqlite3.connect(_file(url)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("versions",)]
+    connection.close()
+
+
+def test_a_database_of_a_newer_strongroom_is_not_touched(url):
+    upgrade(url)
+    with sqlite3.connect(_file(url)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(SetupError, match="newer strongroom"):
+        upgrade(url)
+    assert current(url) == "9999"
+
+
+def test_the_file_and_what_sqlite_puts_beside_it_are_private(url, tmp_path):
+    before = os.umask(0)
+    try:
+        upgrade(url)
+
+        async def look():
+            ledger = SqlLedger.open(url)
+            async with ledger.begin() as tx:
+                await tx.drop_challenges(before=0)
+                found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+            await ledger.close()
+            return found
+
+        modes = asyncio.run(look())
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(["strongroom.db", "strongroom.db-wal", "strongroom.db-shm"], 0o600)
+
+
+def test_every_connection_keeps_its_promises(url):
+    upgrade(url)
+    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+
+    async def look():
+        ledger = SqlLedger.open(url)
+        async with ledger._engine.connect() as connection:
+            found = {name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in wanted}
+        await ledger.close()
+        return found
+
+    assert asyncio.run(look()) == wanted
+
+
+def test_a_transaction_takes_the_write_lock_when_it_begins(url):
+    upgrade(url)
+
+    async def look():
+        ledger = SqlLedger.open(url)
+        other = sqlite3.connect(_file(url), timeout=0, isolation_level=None)
+        async with ledger.begin() as tx:
+            await tx.account("nobody")
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+        other.execute("BEGIN IMMEDIATE")
+        other.close()
+        await ledger.close()
+
+    asyncio.run(look())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "family"),
+    [
+        (lambda file: file.unlink(), SetupError),
+        (lambda file: file.write_bytes(b"not a database" * 100), StoreError),
+        (lambda file: file.write_bytes(b""), SetupError),
+        (lambda file: (file.unlink(), file.mkdir()), SetupError),
+    ],
+    ids=["gone", "garbage", "empty", "a directory"],
+)
+def test_a_spoilt_database_is_told_with_a_next_step(url, tmp_path, spoil, family):
+    upgrade(url)
+    spoil(tmp_path / "strongroom.db")
+
+    async def use():
+        ledger = SqlLedger.open(url)
+        try:
+            async with ledger.begin() as tx:
+                await tx.account("nobody")
+        finally:
+            assert isinstance(await ledger.healthy(), bool)
+            await ledger.close()
+
+    with pytest.raises(StrongroomError) as caught:
+        asyncio.run(use())
+    assert isinstance(caught.value, family)
+    assert caught.value.code == Code.DATABASE
+    assert caught.value.next_step
+    assert "SELECT" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", ["", "nonsense", "mysql://u:hunter2@h/d", "nope+driver://x", "sqlite+nope:///x"])
+def test_a_bad_url_is_refused_without_repeating_it(bad):
+    for work in (upgrade, current, SqlLedger.open):
+        if work in (upgrade, current) and bad.startswith("sqlite+nope"):
+            continue
+        with pytest.raises(SetupError) as caught:
+            work(bad)
+        assert caught.value.code == Code.DATABASE
+        assert "hunter2" not in str(caught.value)
+
+
+def test_the_tables_speak_postgresql_too():
+    text = "".join(str(CreateTable(table).compile(dialect=postgresql.dialect())) for table in METADATA.sorted_tables)
+    assert "BIGSERIAL" in text
+    assert "BYTEA" in text

@@ -1,0 +1,159 @@
+"""The process: two listeners, TLS 1.3 only, one ready line, a graceful end."""
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from strongroom.errors import Code, SetupError
+from strongroom.server import initialise
+from strongroom.server.http.serve import Listener, Tls, _bound, tls_context
+
+JSON = b"Host: x\r\nContent-Type: application/json\r\n"
+
+
+@dataclass
+class Running:
+    """A server process and where it listens."""
+
+    process: "subprocess.Popen[str]"
+    device: int
+    admin: int
+    folder: Path
+    lines: list[str]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A freshly made strongroom, served on free ports."""
+    folder = tmp_path_factory.mktemp("served") / "strongroom"
+    initialise.init(folder, now=int(time.time()))
+    command = [
+        sys.executable,
+        "-m",
+        "strongroom",
+        "serve",
+        "--config",
+        str(folder),
+        "--device-port",
+        "0",
+        "--admin-port",
+        "0",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if '"server.ready"' in line:
+            break
+    assert lines, process.wait()
+    assert '"server.ready"' in lines[-1], lines
+    ready = json.loads(lines[-1])
+    assert ready["pid"] == process.pid
+    ports = [int(ready[name].rpartition(":")[2]) for name in ("device_url", "admin_url")]
+    yield Running(process, *ports, folder, lines)
+    process.kill()
+    process.communicate()
+
+
+def talk(running: Running, port: int, data: bytes, context: ssl.SSLContext | None = None) -> bytes:
+    """Send bytes over TLS and read until the other side closes or falls silent."""
+    context = context or ssl.create_default_context(cafile=running.folder / "tls" / "ca.pem")
+    with (
+        socket.create_connection(("127.0.0.1", port), 5) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as tls,
+    ):
+        tls.settimeout(1)
+        tls.sendall(data)
+        parts = []
+        try:
+            while part := tls.recv(65_536):
+                parts.append(part)
+        except (TimeoutError, ConnectionError, ssl.SSLError):
+            pass
+        return b"".join(parts)
+
+
+def get(path: str) -> bytes:
+    """A plain request."""
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+
+
+def test_both_apis_answer_on_their_own_port(server: Running) -> None:
+    """R65: health on both, the other's routes on neither."""
+    for port, mine, other in ((server.device, "/v1/trust", "/v1/whoami"), (server.admin, "/v1/whoami", "/v1/trust")):
+        assert b'{"database":"ok","status":"ok","vault":"ok"}' in talk(server, port, get("/healthz"))
+        assert not talk(server, port, get(mine)).startswith(b"HTTP/1.1 404")
+        assert talk(server, port, get(other)).startswith(b"HTTP/1.1 404")
+
+
+def test_answers_name_no_server_but_carry_the_date(server: Running) -> None:
+    """R62; devices learn the office's clock from the date."""
+    head = talk(server, server.device, get("/healthz")).lower()
+    assert b"\r\nserver:" not in head
+    assert b"\r\ndate:" in head
+    assert b"strict-transport-security" in head
+
+
+def test_tls_1_2_is_refused(server: Running) -> None:
+    """R60, G04."""
+    old = ssl.create_default_context(cafile=server.folder / "tls" / "ca.pem")
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    for port in (server.device, server.admin):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            talk(server, port, get("/healthz"), old)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 40_000 + b"\r\n\r\n",
+        b"POST /v1/challenges HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST /v1/challenges HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/challenges HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"\x16\x03\x01 this is no HTTP\r\n\r\n",
+        b"POST /v1/challenges HTTP/1.1\r\nAuthorization: Bearer x\r\n" + JSON + b"Content-Length: 10737418240\r\n\r\n{",
+    ],
+    ids=["huge header", "two lengths", "length and chunks", "odd coding", "no HTTP", "10 GiB declared"],
+)
+def test_odd_requests_are_refused(server: Running, data: bytes) -> None:
+    """E13, E18: 4xx or a closed connection; the server lives on."""
+    answer = talk(server, server.device, data)
+    assert answer == b"" or answer.split(b" ")[1][:1] == b"4", answer[:200]
+    assert b"Traceback" not in answer
+    assert talk(server, server.device, get("/healthz")).startswith(b"HTTP/1.1 200")
+
+
+def test_a_taken_port_is_told_in_words(server: Running) -> None:
+    with pytest.raises(SetupError) as caught:
+        _bound(Listener("127.0.0.1", server.device))
+    assert caught.value.code is Code.CONFIG
+    assert str(server.device) in caught.value.where
+
+
+def test_a_wrong_certificate_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "x.pem").write_text("no certificate")
+    for path in (tmp_path / "x.pem", tmp_path / "absent.pem"):
+        with pytest.raises(SetupError) as caught:
+            tls_context(Tls(path, path))
+        assert caught.value.code is Code.CONFIG
+
+
+def test_sigterm_ends_it_gracefully(server: Running) -> None:
+    """Runs last: the process ends by itself, with exit code 0 and nothing on standard output."""
+    os.kill(server.process.pid, signal.SIGTERM)
+    out, rest = server.process.communicate(timeout=20)
+    assert (server.process.returncode, out) == (0, "")
+    assert "Traceback" not in rest
+    for line in rest.splitlines():
+        json.loads(line)
