@@ -1,0 +1,331 @@
+"""The device's front door: connect, enrol, pull, load.
+
+Three lines are the promise:
+
+    room = strongroom.connect("https://models.example.com", token=my_token)
+    with room.load("digits@stable") as model:
+        session = model.session()
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from strongroom import names
+from strongroom.edge import clock, enrol
+from strongroom.edge.clock import Reading, read_clocks
+from strongroom.edge.exchange import Exchange, Line, accepted
+from strongroom.edge.fetch import Progress
+from strongroom.edge.folder import Folder
+from strongroom.edge.keystore import Keystore
+from strongroom.edge.keystore.file import FileKeystore
+from strongroom.edge.model import Model
+from strongroom.edge.opening import open_installed
+from strongroom.edge.pull import Installed, pull
+from strongroom.edge.state import FORMAT, Identity, State
+from strongroom.edge.store import KEYS, OURS, TRUST, Store, not_enrolled
+from strongroom.errors import (
+    Code,
+    DeniedError,
+    InputError,
+    RefusedError,
+    SetupError,
+    StoreError,
+    StrongroomError,
+    UnreachableError,
+)
+from strongroom.names import Reference
+from strongroom.signing import Signer
+from strongroom.transport import Pinned
+from strongroom.wire import trust as trust_of
+from strongroom.wire.messages import TrustAnswer
+from strongroom.wire.trust import Trust
+
+__all__ = ["Installed", "Room", "connect", "open_room"]
+
+Connector = Callable[[Trust], Exchange]
+
+_HEALED_BY_PULLING = {Code.NOT_INSTALLED, Code.LEASE_EXPIRED, Code.CLOCK, Code.STORE_DAMAGED}
+
+
+class Room:
+    """A device's side of one strongroom. Safe to use from several threads and processes."""
+
+    def __init__(self, store: Store, trust: Trust, trust_document: bytes, connector: Connector) -> None:
+        """Not for callers: `connect` is the way here."""
+        self.store = store
+        self.trust = trust
+        self._document = trust_document
+        self._connector = connector
+        self._exchange: Exchange | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Who the server says this device is.
+
+        Raises:
+            SetupError: NOT_ENROLLED.
+            StoreError: as `Store.read`.
+        """
+        identity = self.store.need().identity
+        if identity is None:
+            raise not_enrolled(self.store.home)
+        return identity
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether this device has an identity. Raises StoreError."""
+        state = self.store.read()
+        return state is not None and state.identity is not None
+
+    def enrol(self, token: str) -> Identity:
+        """Make this device known to the server by a user's token; the token is not kept.
+
+        Enrolling again with the same token's user keeps the device's identity and renews its own token.
+
+        Raises:
+            DeniedError: the token, the proof or the challenge was not accepted.
+            UnreachableError: no connection, a wrong pin, an answer that is no answer.
+            IntegrityError: the answer is malformed.
+            InputError: ARGUMENT, if the token cannot be one.
+            StoreError: the device directory cannot be used.
+        """
+        if not token.isascii() or not token.isprintable() or not 1 <= len(token) <= 16_384 or " " in token:
+            step = "copy the whole token, as `strongroom token issue` printed it"
+            raise InputError(Code.ARGUMENT, "not an access token", next_step=step)
+        with self.store.pulling():  # two processes that enrol at once would make two device keys
+            identity = enrol.enrol(self._line(self.store.keystore.make_device_key()), token)
+            if self.store.read() is None:
+                anchor = clock.start(self.store.clocks())
+                self.store.found(State(FORMAT, trust_of.split(self._document), identity, anchor, (), ()))
+            else:
+                self.store.update(lambda state: replace(state, identity=identity))
+        return identity
+
+    def pull(self, reference: str, progress: Progress | None = None, *, fresh: bool = False) -> Installed:
+        """Ask for a model, fetch it, and make it the active one; the old version stays until the new one is whole.
+
+        Args:
+            reference: "model", "model@channel" or "model@version".
+            progress: called in this thread with the bytes fetched so far and the bytes in all.
+            fresh: fetch it even if the newest version is here already.
+
+        Raises:
+            InputError: NAME.
+            SetupError: NOT_ENROLLED.
+            DeniedError: it is not this device's to have, or there is no such model.
+            RefusedError: TRUST_EXPIRED, GRANT_ROLLBACK, GRANT_FROZEN, LEASE_EXPIRED.
+            IntegrityError: the answer or the file is not what the owners signed for this request.
+            UnreachableError: no connection, a wrong pin, an answer that is no answer.
+            StoreError: DISK_FULL, LOCKED, STORE_DAMAGED, STORE_IO.
+        """
+        wanted = names.parse_reference(reference)
+        with self.store.pulling():
+            identity = self.identity
+            line = self._line(self._device_key())
+            try:
+                return pull(self.store, line, self.trust, identity, wanted, progress=progress, fresh=fresh)
+            except RefusedError as error:
+                old = self.trust.version
+                if error.code != Code.TRUST_EXPIRED or self.refresh_trust().version == old:
+                    raise
+            return pull(self.store, line, self.trust, identity, wanted, progress=progress, fresh=fresh)
+
+    @contextlib.contextmanager
+    def load(self, reference: str, *, offline: Literal["auto", "only"] = "auto") -> Iterator[Model]:
+        """Open a model for the length of a `with` block; its plaintext is wiped at the end of it.
+
+        A model that is here and within its lease opens without any network. Otherwise it is pulled first, unless
+        `offline` is "only".
+
+        Args:
+            reference: "model", "model@channel" or "model@version".
+            offline: "auto", or "only" to never use the network.
+
+        Raises:
+            RefusedError: LEASE_EXPIRED, if the lease is over and the server cannot be reached; CLOCK likewise.
+            StrongroomError: as `pull`, and as `opening.open_installed`.
+        """
+        wanted = names.parse_reference(reference)
+        with self._opened(wanted, may_pull=offline == "auto") as model:
+            yield model
+
+    def refresh_trust(self) -> Trust:
+        """Fetch newer trust documents and follow them, one signed step at a time.
+
+        Raises:
+            UnreachableError: no connection, or an answer that is no answer.
+            IntegrityError, RefusedError: the chain does not hold; the old document stays in force.
+            StoreError: the device directory cannot be used.
+        """
+        path = f"/v1/trust?from={self.trust.version}"
+        body = accepted(self._way().request("GET", path, limit=TrustAnswer.LIMIT))
+        documents = [trust_of.join(one) for one in TrustAnswer.from_bytes(body).trust]
+        if documents:
+            self._adopt(trust_of.follow(self.trust, documents), documents[-1])
+        return self.trust
+
+    def close(self) -> None:
+        """Close idle connections; the room may be used again."""
+        exchange, self._exchange = self._exchange, None
+        if isinstance(exchange, Pinned):
+            exchange.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Room({self.trust.server!r}, home={str(self.store.home)!r})"
+
+    def _opened(self, wanted: Reference, *, may_pull: bool) -> Model:
+        try:
+            return open_installed(self.store, wanted, self._tick)
+        except StrongroomError as error:
+            if not may_pull or error.code not in _HEALED_BY_PULLING:
+                raise
+            first = error
+        try:
+            self.pull(str(wanted))
+        except UnreachableError as error:
+            if isinstance(first, RefusedError):
+                raise RefusedError(first.code, first.what, where=first.where, next_step=first.next_step) from error
+            raise
+        return open_installed(self.store, wanted, self._tick)
+
+    def _tick(self) -> None:
+        with contextlib.suppress(StrongroomError):  # the model is closed already; the next opening looks again
+            self.store.tick()
+
+    def _adopt(self, trust: Trust, document: bytes) -> None:
+        self.trust, self._document = trust, document
+        self.close()
+        if self.store.read() is not None:
+            self.store.update(lambda state: replace(state, trust=trust_of.split(document)))
+
+    def _device_key(self) -> Signer:
+        key = self.store.keystore.device_key()
+        if key is None:
+            step = "move the device directory away and enrol again"
+            raise StoreError(Code.STORE_DAMAGED, "the device key is gone", where=str(self.store.home), next_step=step)
+        return key
+
+    def _way(self) -> Exchange:
+        if self._exchange is None:
+            self._exchange = self._connector(self.trust)
+        return self._exchange
+
+    def _line(self, signer: Signer) -> Line:
+        return Line(self._way(), self.trust.server, signer, self.store.clocks)
+
+
+def connect(
+    url: str | None = None,
+    *,
+    token: str | None = None,
+    home: Path | str | None = None,
+    trust: Path | str | None = None,
+) -> Room:
+    """Open this device's directory, and enrol the device if a token is given and it is not enrolled yet.
+
+    Args:
+        url: the server, which must be the one trust.json names; None to take that one.
+        token: a user's access token; used to enrol and never kept.
+        home: the device directory; by default $STRONGROOM_HOME, else ~/.local/share/strongroom.
+        trust: the trust document to begin with; by default trust.json in the device directory.
+
+    Raises:
+        InputError: ARGUMENT, if `url` is not the server of trust.json.
+        SetupError: CONFIG without any trust.json; PERMISSIONS.
+        IntegrityError: trust.json is malformed, or not signed by its owners.
+        RefusedError: TRUST_VERSION, if `trust` does not follow the document in force.
+        StoreError: the device directory cannot be used.
+        StrongroomError: as `Room.enrol`, when it enrols.
+    """
+    place = _home(home)
+    return open_room(
+        place,
+        FileKeystore(place / KEYS),
+        url=url,
+        token=token,
+        trust=None if trust is None else Path(trust),
+        connector=lambda document: Pinned(document.server, document.pins),
+        clocks=read_clocks,
+    )
+
+
+def open_room(
+    home: Path,
+    keystore: Keystore,
+    *,
+    url: str | None,
+    token: str | None,
+    trust: Path | None,
+    connector: Connector,
+    clocks: Callable[[], Reading],
+) -> Room:
+    """Do what `connect` does, with everything it touches given. Raises as `connect`."""
+    store = Store(home, keystore, clocks=clocks)
+    state = store.read()
+    given = None if trust is None else _read_trust(trust)
+    document = given if state is None else state.trust_document()
+    if document is None:
+        document = _own_trust(home)
+    room = Room(store, trust_of.read(document), document, connector)
+    if given is not None and given != document:
+        room._adopt(trust_of.advance(room.trust, given), given)  # noqa: SLF001 - this module's own class
+    if url is not None and url.rstrip("/") != room.trust.server:
+        what, step = "trust.json names another server", f"connect to {room.trust.server}, or use the right trust.json"
+        raise InputError(Code.ARGUMENT, what, where=ascii(url[:200]), next_step=step)
+    if state is not None:
+        store.clean()
+    if token is not None:
+        _enrol_if_needed(room, state, token)
+    return room
+
+
+def _enrol_if_needed(room: Room, state: State | None, token: str) -> None:
+    """Enrol a device without an identity, or renew its own token when that is over."""
+    if state is None or state.identity is None:
+        room.enrol(token)
+    elif state.identity.token_expires <= room.store.clocks().wall:
+        # What is installed opens without any token, and whoever pulls is told what is wrong with it.
+        with contextlib.suppress(UnreachableError, DeniedError):
+            room.enrol(token)
+
+
+def _home(given: Path | str | None) -> Path:
+    if given is not None:
+        return Path(given).expanduser().resolve()
+    named = os.environ.get("STRONGROOM_HOME")
+    place = Path(named) if named else Path.home() / ".local" / "share" / "strongroom"
+    return place.expanduser().resolve()
+
+
+def _own_trust(home: Path) -> bytes:
+    with Folder.open(home, ours=OURS) as folder:
+        data = folder.read(TRUST, limit=trust_of.MAX_SIZE)
+    if data is None:
+        step = f"put the trust.json of your strongroom there, or name it: --trust FILE, trust={TRUST!r}"
+        raise SetupError(Code.CONFIG, "this device has no trust.json", where=str(home / TRUST), next_step=step)
+    return data
+
+
+def _read_trust(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(trust_of.MAX_SIZE + 1)
+    except OSError as error:
+        what = f"the trust document cannot be read: {(error.strerror or 'failed').lower()}"
+        raise InputError(Code.PATH, what, where=str(path), next_step="name the trust.json you were given") from None
+    if len(data) > trust_of.MAX_SIZE:
+        raise InputError(Code.TOO_LARGE, "not a trust document: too large", where=str(path))
+    return data

@@ -1,0 +1,43 @@
+"""Enrolling: a device key becomes known to the office, once per installation (docs/spec/protocol.md section 7)."""
+
+import hashlib
+
+from strongroom.edge import facts
+from strongroom.edge.exchange import Line, Token
+from strongroom.edge.state import Identity
+from strongroom.signing import PublicKey
+from strongroom.wire.binding import Binding
+from strongroom.wire.messages import EnrolAnswer, EnrolRequest
+from strongroom.wire.proofs import prove
+
+PATH = "/v1/devices"
+
+
+def enrol(line: Line, user_token: str) -> Identity:
+    """Show a user's token and the device key; return who the office says this device is.
+
+    The same key enrolled again by the same user keeps its identifier and gets a fresh token.
+
+    Args:
+        line: the way to the office, signing with the device key.
+        user_token: the user's access token; used here and never kept.
+
+    Raises:
+        DeniedError: UNAUTHENTICATED, TOKEN, PROOF, CHALLENGE, or EVIDENCE.
+        UnreachableError: no connection, a wrong pin, an answer that is no answer.
+        IntegrityError: SHAPE or JSON_NOT_CANONICAL, if the answer is malformed.
+    """
+    token = Token("Bearer", user_token)
+    challenge = line.challenge("enrol", None, token).challenge
+    device = facts.describe(None)
+    key = line.signer.public
+    binding = Binding.enrol(challenge=challenge, device_key=thumbprint(key), platform=device.platform)
+    unproven = EnrolRequest(challenge, key, device, (), "")
+    request = prove(unproven, line.signer, binding, "POST", line.url(PATH), user_token)
+    answer = EnrolAnswer.from_bytes(line.post(PATH, request.to_bytes(), token, limit=EnrolAnswer.LIMIT))
+    return Identity(answer.device_id, answer.account, answer.token, answer.token_expires)
+
+
+def thumbprint(key: PublicKey) -> bytes:
+    """SHA-256 of a key's SubjectPublicKeyInfo: how bindings and leases name the device."""
+    return hashlib.sha256(key.spki()).digest()

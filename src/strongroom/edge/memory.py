@@ -1,0 +1,123 @@
+"""Plaintext in one private place: an anonymous mapping that is wiped before it is given back (R49).
+
+Best effort, and said so: Python may copy what passes through it, and root reads all memory while a model is in use.
+"""
+
+import ctypes
+import mmap
+from types import TracebackType
+from typing import Self
+
+from strongroom.errors import Code, InputError, StoreError
+from strongroom.sealed.wiping import wipe, wipe_bytes
+
+_ADVICE = ("MADV_DONTDUMP", "MADV_DONTFORK")  # not in core dumps, not in children
+
+
+class PrivateBuffer:
+    """Writable memory of our own, outside Python's heap. Wiped by `close`, which the `with` block calls."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size  # bytes
+        try:
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+            self._pages = mmap.mmap(-1, max(size, 1), flags=flags)
+        except (OSError, ValueError, OverflowError):
+            raise _no_memory(size) from None
+        for name in _ADVICE:
+            advice = getattr(mmap, name, None)
+            if advice is not None:  # Linux has both
+                self._pages.madvise(advice)
+        self._view: memoryview | None = memoryview(self._pages)[:size]
+        self._lent: list[memoryview] = []
+
+    @property
+    def view(self) -> memoryview:
+        """The whole buffer, writable. Not to be kept after `close`.
+
+        Raises:
+            InputError: CLOSED, after `close`.
+        """
+        if self._view is None:
+            what, step = "this memory has been wiped", "use the model inside its `with` block"
+            raise InputError(Code.CLOSED, what, next_step=step)
+        return self._view
+
+    def lend(self, view: memoryview) -> memoryview:
+        """Return a read-only view of a part of the buffer that `close` will release. Raises InputError(CLOSED)."""
+        _ = self.view
+        lent = view.toreadonly()
+        self._lent.append(lent)
+        return lent
+
+    def wipe(self) -> None:
+        """Overwrite the whole buffer with zeros; it stays usable. Raises InputError(CLOSED)."""
+        wipe(self.view)
+
+    def close(self) -> None:
+        """Wipe, release every view that was lent, and give the memory back. Closing twice is no error."""
+        view, self._view = self._view, None
+        if view is None:
+            return
+        wipe(view)
+        lent, self._lent = self._lent, []
+        held = False
+        for one in (*lent, view):
+            try:
+                one.release()
+            except BufferError:  # an array was built over it: it now sees zeros, and the pages live as long as it does
+                held = True
+        if not held:
+            try:
+                self._pages.close()
+            except BufferError:  # the same, through a slice of a slice
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class TransientBytes:
+    """A real `bytes` object for libraries that accept nothing else, filled in place and wiped at the end of the block.
+
+    Writing into a bytes object is right only because nobody else has seen it yet: it is made empty here, never hashed,
+    interned or compared, and whoever gets it must not keep it beyond the block (they would see zeros).
+    """
+
+    def __init__(self, source: memoryview) -> None:
+        """Copy the source in.
+
+        Raises:
+            InputError: ARGUMENT, for fewer than two bytes: CPython shares such objects with the whole process.
+            StoreError: MEMORY.
+        """
+        size = source.nbytes
+        if size < 2:
+            raise InputError(Code.ARGUMENT, f"{size} bytes are no model")
+        make, address = ctypes.pythonapi.PyBytes_FromStringAndSize, ctypes.pythonapi.PyBytes_AsString
+        make.restype, make.argtypes = ctypes.py_object, (ctypes.c_char_p, ctypes.c_ssize_t)
+        address.restype, address.argtypes = ctypes.c_void_p, (ctypes.py_object,)
+        try:
+            self._value: bytes = make(None, size)
+        except MemoryError:
+            raise _no_memory(size) from None
+        inside = memoryview((ctypes.c_char * size).from_address(address(self._value))).cast("B")
+        inside[:] = source
+
+    def __enter__(self) -> bytes:
+        return self._value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        wipe_bytes(self._value)
+
+
+def _no_memory(size: int) -> StoreError:
+    step = "close other programs or use a machine with more memory"
+    return StoreError(Code.MEMORY, f"no memory for {size} bytes", next_step=step)

@@ -1,0 +1,122 @@
+"""An open model: plaintext in one private buffer, for the length of a `with` block (R46, R49)."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from strongroom.edge import runtimes
+from strongroom.edge.memory import PrivateBuffer
+from strongroom.edge.runtimes import bytes_
+from strongroom.errors import Code, InputError
+from strongroom.sealed import Opened
+
+
+class Model:
+    """What `Room.load` gives. Every view of it is released, and its memory wiped, when the block ends.
+
+    Attributes:
+        name: the model's name.
+        version: its exact version.
+        lease_expires: Unix seconds until which it may be opened here.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        lease_expires: int,
+        parts: tuple[Opened, ...],
+        buffers: tuple[PrivateBuffer, ...],
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.lease_expires = lease_expires
+        self._parts = parts
+        self._buffers = buffers
+        self._on_close = on_close
+        self._places = {entry.path: (index, entry) for index, part in enumerate(parts) for entry in part.toc.files}
+
+    @property
+    def format(self) -> str | None:
+        """The format its publisher named, such as "onnx"."""
+        return self._parts[0].toc.format if self._parts else None
+
+    @property
+    def metadata(self) -> Mapping[str, str | int]:
+        """What its publisher noted."""
+        return self._parts[0].toc.metadata if self._parts else {}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths of its files, in order."""
+        return tuple(self._places)
+
+    def file(self, path: str) -> memoryview:
+        """Return a file's bytes, read-only and without a copy, until the block ends.
+
+        Raises:
+            InputError: PATH if there is no such file, CLOSED after the block.
+        """
+        self._check_open()
+        if path not in self._places:
+            what, step = "the model has no such file", f"it has: {', '.join(self.files)[:200]}"
+            raise InputError(Code.PATH, what, where=ascii(path[:200]), next_step=step)
+        return self._lend(path)
+
+    def bytes(self) -> memoryview:
+        """Return the bytes of a model of one file, as `file` does.
+
+        Raises:
+            InputError: PATH if it has several files, CLOSED after the block.
+        """
+        self._check_open()
+        return bytes_.only_file({path: self._lend(path) for path in self._places})
+
+    def session(self, **options: Any) -> Any:  # noqa: ANN401 - the runtime's own object and its own options
+        """Return the runtime's own object, such as an `onnxruntime.InferenceSession`.
+
+        The runtime may keep weights in memory of its own as long as that object lives: drop it with the block.
+
+        Args:
+            options: passed on to the runtime.
+
+        Raises:
+            InputError: RUNTIME if nothing here runs it, CLOSED after the block.
+            SetupError: MISSING_EXTRA, with the line that installs the runtime.
+        """
+        self._check_open()
+        return runtimes.open_session(self.format, {path: self._lend(path) for path in self._places}, options)
+
+    def close(self) -> None:
+        """Release every view and wipe the memory. Closing twice is no error."""
+        if not self._parts:
+            return
+        parts, self._parts = self._parts, ()
+        for part in parts:
+            with contextlib.suppress(BufferError):  # an array over it keeps it; it sees zeros then
+                part.payload.release()
+        for buffer in self._buffers:
+            buffer.close()
+        self._on_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, {self.version!r}, {'open' if self._parts else 'closed'})"
+
+    def _lend(self, path: str) -> memoryview:
+        index, _ = self._places[path]
+        return self._buffers[index].lend(self._parts[index].file(path))
+
+    def _check_open(self) -> None:
+        if not self._parts:
+            step = "use it inside its `with` block, or load it again"
+            raise InputError(Code.CLOSED, "the model is closed and wiped", where=self.name, next_step=step)

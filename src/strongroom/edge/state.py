@@ -1,0 +1,196 @@
+"""What the device remembers, under one MAC (docs/spec/protocol.md section 13).
+
+High-water marks, installed versions, leases, the clock's anchor, the trust document and the device's identity are one
+value: none of them can be rolled back or edited without the others. Fields are append-only once released.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass, replace
+from typing import Self
+
+from strongroom import canonical
+from strongroom.edge.clock import Anchor
+from strongroom.errors import Code, IntegrityError, StoreError
+from strongroom.names import MODEL, VERSION, Reference
+from strongroom.shapes import Array, Binary, Choice, Flag, Integer, Nullable, Object, Text
+from strongroom.wire.messages import DIGEST32, DIGEST64, ID, JWS, SELECTOR, SIGNED, TIME, Message, Record
+
+LIMIT = 8_388_608  # bytes of state.json
+FORMAT = 1
+MAX_SELECTORS = 64
+_LABEL = b"strongroom/state/v1\0"
+_OWN_NAME = Text(32, r"[0-9a-f]{32}")  # random names we gave
+_NEXT_STEP = "move the whole device directory away and enrol again; models are then fetched anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity(Message):
+    """Who the server says this device is, and the token bound to the device key."""
+
+    id: str
+    account: str
+    token: str
+    token_expires: int
+
+    SHAPE = Object({"id": ID, "account": ID, "token": JWS, "token_expires": TIME})
+
+    def __repr__(self) -> str:
+        return f"Identity(id={self.id!r}, account={self.account!r})"  # never the token
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile(Message):
+    """One file of an installed version, as re-sealed here."""
+
+    file_id: bytes  # of the file as published
+    head: bytes  # SHA-512 of the head as published
+    size: int  # bytes on this disk
+    key: str  # name of its local key in the keystore
+
+    SHAPE = Object({"file_id": DIGEST32, "head": DIGEST64, "size": Integer(1), "key": _OWN_NAME})
+
+
+@dataclass(frozen=True, slots=True)
+class Install(Message):
+    """A version that is whole and ready to open. `id` names its directory."""
+
+    id: str
+    model: str
+    version: str
+    selectors: tuple[str, ...]  # what was asked for when it came: versions or "@channel"
+    epoch: int
+    counter: int
+    files: tuple[LocalFile, ...]
+    lease: tuple[str, ...]
+    damaged: bool  # a check failed at opening: fetch it again rather than say we have it
+
+    SHAPE = Object(
+        {
+            "id": _OWN_NAME,
+            "model": Text(64, MODEL),
+            "version": Text(64, VERSION),
+            "selectors": Array(SELECTOR, most=MAX_SELECTORS),
+            "epoch": Integer(1),
+            "counter": Integer(1),
+            "files": Array(Record(LocalFile), most=16, least=1),
+            "lease": SIGNED,
+            "damaged": Flag(),
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Mark(Message):
+    """The newest (epoch, counter) of a model ever accepted: nothing older is taken."""
+
+    model: str
+    epoch: int
+    counter: int
+
+    SHAPE = Object({"model": Text(64, MODEL), "epoch": Integer(1), "counter": Integer(1)})
+
+
+@dataclass(frozen=True, slots=True)
+class State(Message):
+    """Everything the device remembers."""
+
+    format: int
+    trust: tuple[str, ...]  # the trust document, as signed
+    identity: Identity | None
+    clock: Anchor
+    marks: tuple[Mark, ...]
+    installs: tuple[Install, ...]
+
+    SHAPE = Object(
+        {
+            "format": Choice((FORMAT,)),
+            "trust": Array(Text(400_000, r"[A-Za-z0-9_.-]+"), most=32, least=1),
+            "identity": Nullable(Record(Identity)),
+            "clock": Record(Anchor),
+            "marks": Array(Record(Mark), most=4096),
+            "installs": Array(Record(Install), most=4096),
+        }
+    )
+    LIMIT = LIMIT
+
+    def trust_document(self) -> bytes:
+        """Return the trust document in the bytes of its file."""
+        return canonical.encode(list(self.trust))
+
+    def mark(self, model: str) -> tuple[int, int] | None:
+        """Return the high-water mark of a model, if it has one."""
+        return next(((one.epoch, one.counter) for one in self.marks if one.model == model), None)
+
+    def find(self, reference: Reference) -> Install | None:
+        """Return what is installed for a reference."""
+        mine = [one for one in self.installs if one.model == reference.model]
+        found = [one for one in mine if reference.selector in one.selectors or one.version == reference.version]
+        return found[0] if found else None
+
+    def with_install(self, install: Install) -> Self:
+        """Return the state with a version active for its selectors, its mark raised, and what it replaces gone."""
+        kept: list[Install] = []
+        for one in self.installs:
+            if one.model != install.model:
+                kept.append(one)
+            elif one.version == install.version:
+                merged = sorted({*one.selectors, *install.selectors})[:MAX_SELECTORS]
+                install = replace(install, selectors=tuple(merged))
+            else:
+                left = tuple(selector for selector in one.selectors if selector not in install.selectors)
+                if left:
+                    kept.append(replace(one, selectors=left))
+        newest = max(self.mark(install.model) or (0, 0), (install.epoch, install.counter))
+        marks = tuple(one for one in self.marks if one.model != install.model)
+        return replace(self, installs=(*kept, install), marks=(*marks, Mark(install.model, *newest)))
+
+    def with_changed(self, install: Install) -> Self:
+        """Return the state with one install's record replaced."""
+        return replace(self, installs=tuple(install if one.id == install.id else one for one in self.installs))
+
+
+def encode(state: State, key: bytes | bytearray) -> bytes:
+    """Return the bytes of state.json."""
+    value = state.to_value()
+    return canonical.encode({"mac": canonical.to_base64url(_mac(canonical.encode(value), key)), "state": value})
+
+
+def decode(data: bytes, key: bytes | bytearray, *, where: str) -> State:
+    """Check the MAC over everything, then the shape.
+
+    Raises:
+        StoreError: STORE_DAMAGED, with how to begin anew. Nothing is changed or deleted.
+    """
+    try:
+        fields = _FRAME.check(canonical.decode(data, limit=LIMIT, where=where), where)
+        if not hmac.compare_digest(fields["mac"], _mac(canonical.encode(fields["state"]), key)):
+            what = "the device's memory was altered, or belongs to another key"
+            raise StoreError(Code.STORE_DAMAGED, what, where=where, next_step=_NEXT_STEP)
+        return State.from_value(fields["state"], "state")
+    except IntegrityError as error:
+        what = f"the device's memory cannot be read: {error.what}"
+        raise StoreError(Code.STORE_DAMAGED, what, where=where, next_step=_NEXT_STEP) from None
+
+
+def lost(where: str, what: str) -> StoreError:
+    """Return the error for a memory that is gone or came without its key."""
+    return StoreError(Code.STORE_DAMAGED, what, where=where, next_step=_NEXT_STEP)
+
+
+def _mac(data: bytes, key: bytes | bytearray) -> bytes:
+    return hmac.digest(bytes(key), _LABEL + data, hashlib.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Anything:
+    """A value whose shape is checked after its MAC."""
+
+    def check(self, value: canonical.JsonValue, where: str) -> canonical.JsonValue:  # noqa: ARG002 - a Shape's signature
+        return value
+
+    def schema(self) -> dict[str, object]:
+        return {}
+
+
+_FRAME = Object({"mac": Binary(32), "state": _Anything()})

@@ -1,0 +1,82 @@
+"""Private memory: wiped at the end, whatever happens, and never usable afterwards."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from strongroom.edge.memory import PrivateBuffer, TransientBytes
+from strongroom.errors import Code, InputError, StoreError
+
+
+def test_wiped_released_and_given_back():
+    """R49: after the block the pages are zeros, and then gone."""
+    seen = {}
+    with PrivateBuffer(100_000) as buffer:
+        buffer.view[:] = b"\x5a" * 100_000
+        lent = buffer.lend(buffer.view[10:20])
+        assert bytes(lent) == b"\x5a" * 10
+        assert lent.readonly
+        pages, real = buffer._pages, buffer.view
+        kept = memoryview(pages)  # an array somebody built over the pages keeps them mapped
+        seen["before"] = kept[50_000]
+    assert seen["before"] == 0x5A
+    assert kept.tobytes() == bytes(len(kept))
+    kept.release()
+    for view in (lent, real):
+        with pytest.raises(ValueError, match="released"):
+            bytes(view)
+    with pytest.raises(InputError) as caught:
+        buffer.view[0]
+    assert caught.value.code == Code.CLOSED
+    buffer.close()
+
+
+def test_the_mapping_is_unmapped_when_nobody_holds_it():
+    buffer = PrivateBuffer(4096)
+    buffer.lend(buffer.view[:10])
+    buffer.close()
+    assert buffer._pages.closed
+
+
+def test_wiped_on_an_exception():
+    buffer = PrivateBuffer(64)
+    pages = memoryview(buffer._pages)
+    buffer.view[:] = b"s" * 64
+    with pytest.raises(ZeroDivisionError), buffer:
+        _ = 1 / buffer.view[0:0].nbytes
+    assert pages[:64].tobytes() == bytes(64)
+
+
+def test_not_in_core_dumps_and_not_in_children():
+    """D04, D15: the pages are marked so that the kernel leaves them out."""
+    size = 13 * 4096 + 4096 * 1000
+    with PrivateBuffer(size) as buffer:
+        buffer.view[0] = 1
+        text = Path("/proc/self/smaps").read_text()
+        entries = re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", text)
+        marked = [one for one in entries if re.search(r"VmFlags:.*\bdc\b.*\bdd\b|VmFlags:.*\bdd\b.*\bdc\b", one)]
+        assert any(int(re.search(r"Size:\s+(\d+) kB", one)[1]) * 1024 >= size for one in marked)
+
+
+def test_too_large_is_a_typed_error():
+    with pytest.raises(StoreError) as caught:
+        PrivateBuffer(1 << 60)
+    assert caught.value.code == Code.MEMORY
+    with PrivateBuffer(0) as buffer:
+        assert len(buffer.view) == 0
+
+
+def test_transient_bytes_are_zeros_afterwards():
+    """D08: the object that a runtime parsed holds nothing once the session stands."""
+    plain = os.urandom(50_000)
+    with PrivateBuffer(50_000) as buffer:
+        buffer.view[:] = plain
+        with TransientBytes(buffer.view.toreadonly()) as handed:
+            assert type(handed) is bytes
+            assert handed == plain
+        assert handed == bytes(50_000)
+        assert buffer.view == plain
+    with pytest.raises(InputError):
+        TransientBytes(memoryview(b"x"))
