@@ -1,0 +1,52 @@
+"""`strongroom enrol`: make this installation known to a server, once."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from strongroom.cli import printing
+from strongroom.cli.lazy import Command
+from strongroom.cli.options import PATH, home_option, json_option
+
+
+@click.command(
+    cls=Command,
+    examples=["strongroom enrol --server https://models.example.com:8443 --trust trust.json --token-file ada.token"],
+)
+@click.option("--server", metavar="URL", required=True, help="The device API.")
+@click.option(
+    "--trust", "trust_file", type=PATH, metavar="FILE", help="The trust file. [default: the device directory's own]"
+)
+@click.option(
+    "--token-file", type=PATH, metavar="FILE", help="The user's token. [default: STRONGROOM_TOKEN, else a prompt]"
+)
+@home_option
+@json_option
+def enrol(server: str, trust_file: Path | None, token_file: Path | None, *, home: Path | None, as_json: bool) -> None:
+    """Enrol this installation, with a token of its user."""
+    from strongroom.cli.places import device_home
+    from strongroom.edge.client import connect
+
+    token = _token(token_file)
+    with connect(server, home=device_home(home), trust=trust_file) as room:
+        identity = room.enrol(token)
+    if as_json:
+        printing.document({"device": identity.id, "account": identity.account, "server": server})
+        return
+    printing.line(identity.id)
+    printing.note("next: strongroom pull MODEL")
+
+
+def _token(token_file: Path | None) -> str:
+    """Take the token from a file, the environment or a prompt; arguments are everybody's to read."""
+    from strongroom.cli.places import read_token
+
+    if token_file is not None:
+        return read_token(token_file)
+    if token := os.environ.get("STRONGROOM_TOKEN"):
+        return token.strip()
+    if not sys.stdin.isatty():
+        raise click.UsageError("no token: say --token-file FILE or set STRONGROOM_TOKEN")
+    return str(click.prompt("Token", hide_input=True, err=True)).strip()

@@ -1,0 +1,103 @@
+"""What `strongroom doctor` looks at in the directory of a server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strongroom.cli.findings import Finding, disk, ending, examined, modes
+
+if TYPE_CHECKING:
+    from strongroom.server.settings import Settings
+
+_RENEW_TRUST = "let the owners sign the next trust.json"
+
+
+def office(config: Path, now: int) -> Iterator[Finding]:
+    """Look at a strongroom's files, keys, database, trust, certificate and disk; one that is bad hides no other."""
+    from strongroom.cli.db import load_settings
+
+    settings = load_settings(config)
+    yield Finding("strongroom", "ok", str(settings.directory))
+    yield from examined("files", lambda: modes("files", _files(settings.directory)))
+    yield from examined("vault key", lambda: _keys(settings))
+    yield from examined("database", lambda: _database(settings))
+    yield from examined("trust", lambda: _trust(settings, now))
+    yield from examined("certificate", lambda: _certificate(settings, now))
+    yield from examined("disk", lambda: iter([disk("disk", settings.resolve(settings.objects))]))
+
+
+def _trust(settings: "Settings", now: int) -> Iterator[Finding]:
+    from strongroom.cli.places import read_trust
+
+    document = read_trust(settings.resolve(settings.trust))
+    yield ending("trust", document.expires, now, _RENEW_TRUST)
+    if not document.deposit:
+        yield Finding("deposit key", "warn", "the trust file names none: nobody can publish", _RENEW_TRUST)
+    else:
+        yield ending("deposit key", max(one.expires for one in document.deposit), now, _RENEW_TRUST)
+
+
+def _files(directory: Path) -> list[Path]:
+    """The directory and what holds secrets; not the objects, which are many and ciphertext."""
+    top = list(directory.iterdir())
+    return [directory, *top, *(path for one in top if one.is_dir() and one.name != "objects" for path in one.iterdir())]
+
+
+def _keys(settings: "Settings") -> Iterator[Finding]:
+    owner = settings.directory / "owner" / "owner.key"
+    if owner.exists():
+        what = f"the owners' signing key lies on the server: {owner}"
+        yield Finding("owner key", "warn", what, "move it to a place that is not connected")
+    else:
+        yield Finding("owner key", "ok", "not here")
+    keyring = settings.resolve(settings.keyring)
+    key_file = None if settings.key_file is None else settings.resolve(settings.key_file)
+    if key_file is not None and key_file.exists() and key_file.stat().st_dev == keyring.stat().st_dev:
+        what = "the key that opens the keyring lies on the same disk: a copy of the disk is a copy of the keys"
+        yield Finding("vault key", "warn", what, "mount it only while the server starts, or use a passphrase")
+    else:
+        yield Finding("vault key", "ok", "not beside the keyring")
+    backup = settings.directory / "tls" / "backup.key"
+    if backup.exists():
+        what = "the backup TLS key lies beside the one it should replace"
+        yield Finding("backup TLS key", "warn", what, f"move {backup} to another place")
+
+
+def _database(settings: "Settings") -> Iterator[Finding]:
+    from strongroom.server.ledger import migrate
+    from strongroom.server.wiring import database_url
+
+    if "://" not in settings.database and not settings.resolve(settings.database).is_file():
+        what = f"there is none at {settings.resolve(settings.database)}"
+        yield Finding("database", "bad", what, "put it back from a backup, or run: strongroom db upgrade")
+        return
+    current, head = migrate.current(database_url(settings)), migrate.head()
+    if current != head:
+        what = f"at {current or 'nothing'}; this version wants {head}"
+        yield Finding("database", "bad", what, "run: strongroom db upgrade")
+    else:
+        yield Finding("database", "ok", f"at {current}")
+
+
+def _certificate(settings: "Settings", now: int) -> Iterator[Finding]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from strongroom.cli.places import read_trust
+    from strongroom.operator.small_files import read_public
+    from strongroom.transport import spki_digest
+
+    path = settings.resolve(settings.tls_certificate)
+    try:
+        certificate = x509.load_pem_x509_certificate(read_public(path, limit=1_048_576, what="certificate"))
+    except ValueError:
+        yield Finding("certificate", "bad", f"{path} is no certificate", "put the server's PEM certificate there")
+        return
+    end = int(certificate.not_valid_after_utc.timestamp())
+    yield ending("certificate", end, now, "make a new certificate for the same key, or move to the backup key")
+    document = read_trust(settings.resolve(settings.trust))
+    if not any(spki_digest(certificate.public_bytes(Encoding.DER)) in pin.spki for pin in document.pins):
+        what = "the trust file does not pin the server's key: no device will connect"
+        yield Finding("pins", "bad", what, "use the key that is pinned, or " + _RENEW_TRUST)
+    else:
+        yield Finding("pins", "ok", "the server's key is pinned")

@@ -1,0 +1,50 @@
+"""`strongroom operator`: people and jobs of the office."""
+
+from pathlib import Path
+
+import click
+
+from strongroom.cli import printing
+from strongroom.cli.lazy import Noun
+from strongroom.cli.options import PATH, OfficeAt, json_option, office_options
+
+ROLES = ("admin", "publisher", "operator", "auditor", "security")
+
+
+@click.group(cls=Noun)
+def operator() -> None:
+    """People and jobs of the office, by role."""
+
+
+@operator.command(
+    "add",
+    examples=["strongroom operator add ci --role publisher --out publisher.token"],
+)
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="What the operator may do.")
+@click.option("--out", type=PATH, metavar="FILE", help="Write the token to a new file of mode 0600 instead of stdout.")
+@office_options
+@json_option
+def add(name: str, role: str, out: Path | None, *, at: OfficeAt, as_json: bool) -> None:
+    """Add the operator NAME; the token is shown this one time.
+
+    A publisher may publish and look at models; an operator looks after accounts, entitlements, devices and tokens;
+    an auditor and security may read; an admin may do all.
+    """
+    from strongroom import names
+    from strongroom.cli.places import office
+    from strongroom.operator.office import text
+    from strongroom.operator.small_files import not_taken, write_secret
+
+    names.check("operator", name)
+    if out is not None:
+        not_taken(out, what="token")
+    made = office(at).post("operators", value={"name": name, "role": role})
+    if out is not None:
+        write_secret(out, text(made, "token").encode() + b"\n", what="token")
+        del made["token"]
+        printing.note(f"token written to {out}")
+    if as_json:
+        printing.document(made)
+    elif out is None:
+        printing.line(text(made, "token"))

@@ -1,0 +1,241 @@
+"""Seal a model where it was made, under a key that stays in memory (docs/spec/sealed-file.md section 11).
+
+Beside a trainer: `with protect("m.onnx", name="digits", version="1.0", office=office) as it: it.publish()`.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, cast
+
+from strongroom import names
+from strongroom.errors import Code, InputError
+from strongroom.operator.keys import read_owner_key
+from strongroom.operator.office import OfficeClient
+from strongroom.operator.publish import Published, publish
+from strongroom.operator.small_files import not_taken, not_written, place_new
+from strongroom.sealed import Description, Head, ModelKey, Source, Subject, seal, sources_of
+from strongroom.signing import Signer
+
+Progress = Callable[[int], None]
+Owner = Path | str | Signer  # an owner key file, or something that signs
+
+
+@dataclass(slots=True)
+class Protected:
+    """A sealed file and, until it is wiped, the only copy of its key.
+
+    Use it as a context manager: the key is wiped when the block ends. After that the file can be opened only by whom
+    the server, if it got the key, releases it to.
+
+    Attributes:
+        path: the sealed file.
+        head: what the file says of itself.
+        name: the model's name.
+        version: its version.
+    """
+
+    path: Path
+    head: Head
+    name: str
+    version: str
+    _key: ModelKey = field(repr=False)
+    _office: OfficeClient | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> ModelKey:
+        """The model key; it is wiped when the block ends."""
+        return self._key
+
+    def publish(
+        self, office: OfficeClient | None = None, *, channel: str | None = None, progress: Progress | None = None
+    ) -> Published:
+        """Deposit the key, upload the file and wait until the server has checked it.
+
+        Args:
+            office: the office; by default the one given to `protect`.
+            channel: the channel that shall stand for this version once it is ready.
+            progress: called with the bytes uploaded so far.
+
+        Raises:
+            InputError: ARGUMENT without an office; NAME; CONFLICT if the version exists; DEPOSIT.
+            RefusedError: TRUST_EXPIRED, if the trust file or every deposit key in it has expired.
+            DeniedError, IntegrityError, StoreError, UnreachableError: see `publish`.
+        """
+        target = office or self._office
+        if target is None:
+            raise InputError(Code.ARGUMENT, "no office to publish to", next_step="give office= to protect or publish")
+        return publish(
+            target, self.path, self.head, self._key, self.name, self.version, channel=channel, progress=progress
+        )
+
+    def wipe(self) -> None:
+        """Overwrite the key. Nothing can be published afterwards."""
+        self._key.wipe()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.wipe()
+
+
+def protect(
+    source: str | Path | bytes,
+    *,
+    name: str,
+    version: str,
+    out: str | Path | None = None,
+    sign_with: Owner | Sequence[Owner] | None = None,
+    office: OfficeClient | None = None,
+    epoch: int | None = None,
+    counter: int | None = None,
+    description: Description | None = None,
+    format: str | None = None,  # noqa: A002 - the word of the table of contents
+    progress: Progress | None = None,
+) -> Protected:
+    """Seal a model under a fresh key, signed by its owners, into a new file.
+
+    Args:
+        source: a file, a directory (regular files only) or the model's bytes.
+        name: the model's name.
+        version: its version.
+        out: the sealed file to write; by default the source's path with `.srm` added. Never replaced.
+        sign_with: owner key files or signers; by default those of the office's directory.
+        office: asked for the place in the order of versions, and published to.
+        epoch: the model's epoch; by default what the office says, else 1.
+        counter: the place in the order of versions; by default what the office says, else 1.
+        description: format, target runtimes, metadata, licence; without it only the format is said.
+        format: what runs it, such as "onnx"; by default from the files' names, else "bytes".
+        progress: called with the plaintext bytes sealed so far.
+
+    Raises:
+        InputError: NAME, PATH, ARGUMENT, ALREADY_THERE; FILE_SOURCE_CHANGED if the source changed meanwhile.
+        SetupError: PERMISSIONS.
+        StoreError: STORE_IO if the disk is full or fails; no file is left behind.
+        DeniedError, UnreachableError: from the office.
+    """
+    names.check("model", name)
+    names.check("version", version)
+    target = _target(source, out)
+    signers = owners(sign_with if sign_with is not None else (office.owner_keys if office is not None else ()))
+    if office is not None and (epoch is None or counter is None):
+        ahead = office.next_place(name)
+        epoch, counter = epoch or ahead.epoch, counter or ahead.counter
+    sources = sources_of(source)
+    key = ModelKey.generate()
+    try:
+        head = seal_to_file(
+            sources,
+            target,
+            key=key,
+            subject=Subject(None, name, version, None),
+            signers=signers,
+            epoch=epoch or 1,
+            counter=counter or 1,
+            description=description or Description(format=format or format_of(sources)),
+            progress=progress,
+        )
+    except BaseException:
+        key.wipe()
+        raise
+    return Protected(target, head, name, version, key, office)
+
+
+def seal_to_file(
+    sources: Sequence[Source],
+    target: Path,
+    *,
+    key: ModelKey,
+    subject: Subject,
+    signers: Sequence[Signer] = (),
+    epoch: int = 1,
+    counter: int = 1,
+    suite: int = 1,
+    description: Description | None = None,
+    progress: Progress | None = None,
+) -> Head:
+    """Seal into a new file: all of it is on the disk under its name, or there is no file.
+
+    Only ciphertext is ever written, also to the draft beside the target.
+
+    Raises:
+        InputError: ALREADY_THERE, ARGUMENT, PATH, FILE_SOURCE_CHANGED.
+        SetupError: PERMISSIONS.
+        StoreError: STORE_IO.
+    """
+    not_taken(target, what="sealed file")
+    draft = target.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(draft, flags, 0o644), "w+b") as file:
+            head = seal(
+                sources,
+                cast("BinaryIO", file),
+                mek=key,
+                subject=subject,
+                signers=signers,
+                epoch=epoch,
+                counter=counter,
+                suite=suite,
+                description=description or Description(),
+                progress=progress,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        place_new(draft, target, what="sealed file")
+    except OSError as error:
+        raise not_written(error, target, "sealed file") from None
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return head
+
+
+def format_of(sources: Sequence[Source]) -> str:
+    """Guess a model's format from the names of its files: one `.onnx` file makes it "onnx", else it is "bytes"."""
+    models = [one for one in sources if one.path.lower().endswith(".onnx")]
+    return "onnx" if len(models) == 1 else "bytes"
+
+
+def owners(given: Owner | Sequence[Owner]) -> tuple[Signer, ...]:
+    """Turn owner key files and signers into signers.
+
+    Raises:
+        InputError: ARGUMENT.
+        SetupError: PERMISSIONS.
+        StoreError: STORE_IO.
+    """
+    several = [given] if isinstance(given, (str, Path)) or not isinstance(given, Sequence) else given
+    signers: list[Signer] = []
+    for one in several:
+        signers.extend(read_owner_key(Path(one)) if isinstance(one, (str, Path)) else [one])
+    return tuple(signers)
+
+
+def _target(source: str | Path | bytes, out: str | Path | None) -> Path:
+    if out is not None:
+        return Path(out)
+    if isinstance(source, bytes):
+        raise InputError(Code.ARGUMENT, "bytes have no path to put the sealed file beside", next_step="give out=")
+    path = Path(source)
+    return path.with_name(path.name + ".srm") if path.name else path.resolve().with_suffix(".srm")
+
+
+def gather(paths: Sequence[Path]) -> tuple[Source, ...]:
+    """Turn one file, one directory or several files into what is sealed; several files keep their last names.
+
+    Raises:
+        InputError: ARGUMENT, PATH.
+        SetupError: PERMISSIONS.
+        StoreError: STORE_IO.
+    """
+    if len(paths) == 1:
+        return tuple(sources_of(paths[0]))
+    return tuple(Source.of_file(path.name, path) for path in paths)

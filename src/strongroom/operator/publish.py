@@ -1,0 +1,153 @@
+"""Deposit the key, upload the file, wait until the office has checked it (docs/spec/protocol.md section 10).
+
+The key travels encrypted to a deposit key that the owners named in the trust file; TLS is not relied upon for it, and
+the publisher can never read it back (R13).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from strongroom import names
+from strongroom.canonical import JsonValue, to_base64url
+from strongroom.errors import Code, InputError, StoreError, UnreachableError
+from strongroom.operator.office import OfficeClient, rows, text
+from strongroom.sealed import Head, ModelKey
+from strongroom.sealed.readable import open_regular
+from strongroom.wire import hpke
+from strongroom.wire.trust import check_fresh
+
+READY_SECONDS = 600.0  # how long the office's check may take
+POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version that devices can now request."""
+
+    model: str
+    version: str
+    epoch: int
+    counter: int
+    channel: str | None
+    version_id: str
+    file_id: bytes
+    size: int
+
+
+def publish(
+    office: OfficeClient,
+    path: Path,
+    head: Head,
+    key: ModelKey,
+    model: str,
+    version: str,
+    *,
+    channel: str | None = None,
+    progress: Callable[[int], None] | None = None,
+    now: Callable[[], float] = time.time,  # noqa: TID251 - the rim: trust is judged by this machine's clock
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    ready_seconds: float = READY_SECONDS,
+) -> Published:
+    """Publish a sealed file.
+
+    Args:
+        office: the office, authenticated as a publisher.
+        path: the sealed file.
+        head: its head; the file must still begin with it.
+        key: its model key.
+        model: the model's name, as sealed into the file.
+        version: its version, as sealed into the file.
+        channel: the channel that shall stand for this version once it is ready.
+        progress: called with the bytes uploaded so far.
+        now: Unix seconds.
+        monotonic: seconds that only go forward, for the deadline.
+        sleep: waits.
+        ready_seconds: how long to wait for the office's check.
+
+    Raises:
+        InputError: NAME; CONFLICT if the version exists; DEPOSIT if the office refuses the file, with its reason;
+            FILE_SOURCE_CHANGED if the file on the disk is not the one that was sealed.
+        RefusedError: TRUST_EXPIRED, if the trust file or every deposit key in it has expired.
+        DeniedError: UNAUTHENTICATED, FORBIDDEN.
+        StoreError: STORE_IO.
+        UnreachableError: UNREACHABLE, PIN_MISMATCH, ANSWER; also if the check takes longer than `ready_seconds`.
+    """
+    if channel is not None:
+        names.check("channel", channel)
+    at = int(now())
+    check_fresh(office.trust, at)
+    recipient = office.trust.recipient(at)
+    publisher = text(office.get("deposit-context"), "publisher")
+    info = hpke.deposit_info("", publisher, model, version, head.core.file_id, head.digest)
+    deposit: dict[str, JsonValue] = {
+        "model": model,
+        "version": version,
+        "epoch": head.core.epoch,
+        "counter": head.core.counter,
+        "files": [
+            {
+                "head_part": to_base64url(head.head_part),
+                "size": head.file_size,
+                "sealed": to_base64url(hpke.seal(recipient.kem, recipient.key, info, key.reveal())),
+                "kem": recipient.kem,
+            }
+        ],
+    }
+    if channel is not None:
+        deposit["channel"] = channel
+    with _opened(path, head) as source:
+        answer = office.post("deposits", value=deposit)
+        version_id = text(answer, "version_id")
+        for upload in rows(answer, "uploads"):
+            office.transport.upload(text(upload, "url"), source, head.file_size, progress)
+    office.post("models", model, "versions", version, "complete")
+    _wait_ready(office, model, version, monotonic=monotonic, sleep=sleep, seconds=ready_seconds)
+    core = head.core
+    return Published(model, version, core.epoch, core.counter, channel, version_id, core.file_id, head.file_size)
+
+
+@contextmanager
+def _opened(path: Path, head: Head) -> Iterator[BinaryIO]:
+    """Open the sealed file once, and see that it still is the file that was sealed."""
+    descriptor, size = open_regular(path)
+    try:
+        with os.fdopen(descriptor, "rb") as source:
+            if size != head.file_size or source.read(len(head.head_part)) != head.head_part:
+                raise InputError(Code.FILE_SOURCE_CHANGED, "this is not the file that was sealed", where=str(path))
+            source.seek(0)
+            yield source
+    except OSError as error:
+        raise StoreError(Code.STORE_IO, f"reading failed: {error.strerror}", where=str(path)) from None
+
+
+def _wait_ready(
+    office: OfficeClient,
+    model: str,
+    version: str,
+    *,
+    monotonic: Callable[[], float],
+    sleep: Callable[[float], None],
+    seconds: float,
+) -> None:
+    deadline = monotonic() + seconds
+    while True:
+        answer = office.get("models", model, "versions", version)
+        state = text(answer, "state")
+        if state == "ready":
+            return
+        if state not in {"uploading", "checking"}:
+            reason = answer.get("reason")
+            what = f"the office did not accept the file: {reason or state}"
+            next_step = "seal it again and publish a new version"
+            raise InputError(Code.DEPOSIT, what, where=f"{model}@{version}", next_step=next_step)
+        if monotonic() >= deadline:
+            next_step = f"look later: strongroom model show {model}"
+            what = f"the office is still checking the file after {seconds:.0f} s"
+            raise UnreachableError(Code.ANSWER, what, where=f"{model}@{version}", next_step=next_step)
+        sleep(POLL_SECONDS)

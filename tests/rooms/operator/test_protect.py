@@ -1,0 +1,210 @@
+"""Protect: a sealed file or nothing, and a key that is only in memory."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+import strongroom
+from strongroom.errors import Code, InputError, StrongroomError
+from strongroom.operator.keys import write_owner_key
+from strongroom.sealed import Expected, FileReadable, Source, Subject, open_sealed, verify_sealed
+
+MODEL = os.urandom(3_000_000)  # three segments' worth would be slow; the format's own tests do that
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "digits.onnx"
+    path.write_bytes(MODEL)
+    return path
+
+
+def opened(protected, office=None):
+    subject = Subject(None, protected.name, protected.version, None)
+    owners = office.trust.owner if office else None
+    with FileReadable.open(protected.path) as readable:
+        return open_sealed(readable, protected.key, Expected("model", subject, owners))
+
+
+def test_three_lines_beside_a_trainer(model, office, desk, owner):
+    """R53: sealed where it was made; the office gets the key, and the file opens with it."""
+    desk.place = (2, 7)
+    with strongroom.protect(model, name="digits", version="1.0", office=office, sign_with=owner) as protected:
+        done = protected.publish(channel="stable")
+        whole = opened(protected, office)
+    assert protected.path == model.with_name("digits.onnx.srm")
+    assert bytes(whole.payload) == MODEL
+    assert (whole.head.core.epoch, whole.head.core.counter) == (2, 7) == (done.epoch, done.counter)
+    assert whole.toc.format == "onnx"
+    assert desk.uploaded["https://desk/o/x"] == protected.path.read_bytes()
+
+
+def test_the_key_is_wiped_when_the_block_ends(model):
+    with strongroom.protect(model, name="digits", version="1.0") as protected:
+        assert bytes(protected.key.reveal()) != bytes(32)
+    assert bytes(protected.key.reveal()) == bytes(32)
+
+
+def test_the_key_shows_nowhere(model, tmp_path):
+    """R34, attack D10: not in repr, not in a file, not in a pickle."""
+    with strongroom.protect(model, name="digits", version="1.0") as protected:
+        key = bytes(protected.key.reveal())
+        assert key.hex() not in repr(protected)
+        assert "ModelKey" not in repr(protected)
+        with pytest.raises((StrongroomError, pickle.PicklingError, TypeError)):
+            pickle.dumps(protected)
+        for path in tmp_path.iterdir():
+            assert key not in path.read_bytes()
+
+
+def test_two_seals_of_one_model_share_nothing(model, tmp_path):
+    """R33, R54."""
+    with (
+        strongroom.protect(model, name="digits", version="1.0", out=tmp_path / "a") as a,
+        strongroom.protect(model, name="digits", version="1.0", out=tmp_path / "b") as b,
+    ):
+        assert a.key != b.key
+        assert a.head.core.file_id != b.head.core.file_id
+        assert a.head.core.commitment != b.head.core.commitment
+    blocks = [(tmp_path / name).read_bytes()[-2_000_000:] for name in "ab"]
+    assert blocks[0] != blocks[1]
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file", "directory"])
+def test_every_kind_of_source(kind, tmp_path):
+    directory = tmp_path / "model"
+    (directory / "sub").mkdir(parents=True)
+    (directory / "a.bin").write_bytes(b"one")
+    (directory / "sub" / "b.bin").write_bytes(b"two")
+    source = {"bytes": b"one", "file": directory / "a.bin", "directory": str(directory)}[kind]
+    with strongroom.protect(source, name="digits", version="1.0", out=tmp_path / "out.srm") as protected:
+        whole = opened(protected)
+    assert {entry.path for entry in whole.toc.files} == {
+        "bytes": {"model"},
+        "file": {"a.bin"},
+        "directory": {"a.bin", "sub/b.bin"},
+    }[kind]
+    assert whole.toc.format == "bytes"
+
+
+def test_owner_keys_sign(model, tmp_path, owner, office):
+    write_owner_key(tmp_path / "owner.key", owner)
+    with (
+        strongroom.protect(model, name="digits", version="1.0", sign_with=tmp_path / "owner.key") as protected,
+        FileReadable.open(protected.path) as readable,
+    ):
+        assert verify_sealed(readable, office.trust.owner).digest == protected.head.digest
+
+
+def test_without_owner_keys_nobody_signed(model, office):
+    with (
+        strongroom.protect(model, name="digits", version="1.0") as protected,
+        FileReadable.open(protected.path) as readable,
+        pytest.raises(StrongroomError) as caught,
+    ):
+        verify_sealed(readable, office.trust.owner)
+    assert caught.value.code == Code.FILE_SIGNATURE
+
+
+def listing(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_an_existing_file_is_never_replaced(model, tmp_path):
+    out = tmp_path / "out.srm"
+    out.write_bytes(b"precious")
+    (tmp_path / "dangling.srm").symlink_to(tmp_path / "elsewhere")
+    before = listing(tmp_path)
+    for path in (out, tmp_path / "dangling.srm", tmp_path):
+        with pytest.raises(InputError) as caught:
+            strongroom.protect(model, name="digits", version="1.0", out=path)
+        assert caught.value.code == Code.ALREADY_THERE
+    assert out.read_bytes() == b"precious"
+    assert listing(tmp_path) == before
+
+
+def test_a_failure_leaves_nothing(model, tmp_path, monkeypatch):
+    """Nothing half-written: an interrupt in the middle of sealing leaves the directory as it was."""
+    before = listing(tmp_path)
+
+    def interrupt(_done):
+        assert any(name.endswith(".part") for name in listing(tmp_path))  # the draft is there, under a name of its own
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        strongroom.protect(model, name="digits", version="1.0", progress=interrupt)
+    assert listing(tmp_path) == before
+
+
+def test_only_ciphertext_is_ever_on_the_disk(tmp_path):
+    """R53: the draft holds no plaintext either."""
+    seen = []
+    needle = b"a needle in the model that encryption must hide"
+
+    def look(_done):
+        seen.extend(needle in path.read_bytes() for path in tmp_path.iterdir())
+
+    strongroom.protect(needle * 1000, name="digits", version="1.0", out=tmp_path / "o.srm", progress=look).wipe()
+    assert seen
+    assert not any(seen)
+    assert needle not in (tmp_path / "o.srm").read_bytes()
+
+
+def test_a_source_that_changes_is_refused(tmp_path):
+    data = [b"first", b"other"]
+    changing = Source("m", 5, lambda: __import__("io").BytesIO(data.pop(0)))
+    from strongroom.operator.protect import seal_to_file
+    from strongroom.sealed import ModelKey
+
+    with pytest.raises(InputError) as caught:
+        seal_to_file([changing], tmp_path / "o.srm", key=ModelKey.generate(), subject=Subject(None, "m", "1", None))
+    assert caught.value.code == Code.FILE_SOURCE_CHANGED
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "code"),
+    [
+        ("missing", {}, Code.PATH),
+        ("empty-directory", {}, Code.PATH),
+        ("link", {}, Code.PATH),
+        ("fifo", {}, Code.PATH),
+        ("file", {"name": "Digits"}, Code.NAME),
+        ("file", {"name": "../digits"}, Code.NAME),
+        ("file", {"version": "stable"}, Code.NAME),
+        ("file", {"out": "none/out.srm"}, Code.ARGUMENT),
+        ("file", {"out": "file/out.srm"}, Code.ARGUMENT),
+        ("file", {"sign_with": "missing"}, Code.ARGUMENT),
+        ("file", {"sign_with": "file"}, Code.PERMISSIONS),
+        ("file", {"counter": 0, "epoch": -1}, Code.ARGUMENT),
+    ],
+    ids=[
+        "missing", "empty directory", "link", "FIFO", "capitals", "path as name", "version without digit",
+        "no directory", "below a file", "no key", "open key", "no place",
+    ],
+)  # fmt: skip
+def test_bad_input(source, arguments, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_bytes(b"x")
+    Path("file").chmod(0o644)
+    Path("empty-directory").mkdir()
+    Path("link").symlink_to("file")
+    os.mkfifo("fifo")
+    before = listing(tmp_path)
+    with pytest.raises(StrongroomError) as caught:
+        strongroom.protect(Path(source), **({"name": "digits", "version": "1.0"} | arguments))
+    assert caught.value.code == code
+    assert listing(tmp_path) == before
+
+
+def test_bytes_need_a_place():
+    with pytest.raises(InputError) as caught:
+        strongroom.protect(b"x", name="digits", version="1.0")
+    assert "out=" in caught.value.next_step
+
+
+def test_publishing_needs_an_office(model):
+    with strongroom.protect(model, name="digits", version="1.0") as protected, pytest.raises(InputError):
+        protected.publish()
