@@ -1,0 +1,74 @@
+# Needs python3 (3.11 or newer) with venv, and make; nothing else, no root. `make help` lists what there is.
+# Every path below is relative, so a checkout may lie under a directory with spaces in its name.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+RUN = $(VENV)/bin/python
+PIP = $(RUN) -m pip --disable-pip-version-check
+INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all: --requirement
+ITSELF = $(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links --upgrade
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check fix tour requirements clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 16
+
+demo: $(VENV)/.demo  ## tell the whole story on a real model, on this machine; ARGS="--keep DIR" keeps it
+	@$(RUN) -m strongroom demo $(ARGS)
+
+test: lint  ## every gate and every test, cheapest first
+	$(RUN) -m pytest -q tests/test_architecture.py
+	$(RUN) -m pytest -q -rs $(ARGS)
+
+lint: $(VENV)/.test  ## ruff, mypy --strict, import contracts
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -c 'from importlinter.cli import lint_imports_command as run; run()'
+
+check: lint  ## the gates and the quick tests
+	$(RUN) -m pytest -q -rs -m "not slow" $(ARGS)
+
+fix: $(VENV)/.test  ## let ruff mend what it can
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+tour: $(VENV)/.test  ## run the story that docs/tour.md walks through
+	$(RUN) -m pytest -v tests/flows
+
+# One resolution for all: demo and device are subsets of test, so that one environment serves them.
+requirements: $(VENV)/.lock  ## resolve pyproject.toml again and write requirements/*.txt
+	$(COMPILE) pyproject.toml --extra demo --group dev -o requirements/test.txt > /dev/null
+	$(COMPILE) pyproject.toml --extra demo --group build -c requirements/test.txt -o requirements/demo.txt > /dev/null
+	$(COMPILE) pyproject.toml -c requirements/test.txt -o requirements/device.txt > /dev/null
+	$(COMPILE) --group lock -o requirements/lock.txt > /dev/null
+
+clean:  ## remove the environment and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache build dist
+
+$(VENV)/.made:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there: set PYTHON=, or install Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "strongroom needs Python 3.11 or newer: set PYTHON="; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made requirements/demo.txt pyproject.toml
+	$(INSTALL) requirements/demo.txt
+	$(ITSELF)
+	@touch $@
+
+# The last line fetches what tests/edge_alone installs, so that the tests themselves need no network.
+$(VENV)/.test: $(VENV)/.made requirements/test.txt requirements/device.txt pyproject.toml
+	$(INSTALL) requirements/test.txt
+	$(ITSELF)
+	$(PIP) download --quiet --require-hashes --only-binary :all: --dest $(VENV)/device --requirement requirements/device.txt
+	@touch $@
+
+$(VENV)/.lock: $(VENV)/.made
+	$(INSTALL) requirements/lock.txt
+	@touch $@
