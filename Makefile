@@ -9,7 +9,7 @@ PIP = $(RUN) -m pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all: --requirement
 ITSELF = $(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-emit-index-url --no-emit-find-links --upgrade
+	--no-emit-index-url --no-emit-find-links --system-certs --upgrade
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -58,15 +58,17 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made requirements/demo.txt pyproject.toml
-	$(INSTALL) requirements/demo.txt
-	$(ITSELF)
+	@echo "installing requirements/demo.txt into $(VENV), once: about 300 MB, each file checked by its hash"
+	@$(INSTALL) requirements/demo.txt
+	@$(ITSELF)
 	@touch $@
 
 # The last line fetches what tests/edge_alone installs, so that the tests themselves need no network.
 $(VENV)/.test: $(VENV)/.made requirements/test.txt requirements/device.txt pyproject.toml
-	$(INSTALL) requirements/test.txt
-	$(ITSELF)
-	$(PIP) download --quiet --require-hashes --only-binary :all: --dest $(VENV)/device --requirement requirements/device.txt
+	@echo "installing requirements/test.txt into $(VENV), once: about 400 MB, each file checked by its hash"
+	@$(INSTALL) requirements/test.txt
+	@$(ITSELF)
+	@$(PIP) download --quiet --require-hashes --only-binary :all: --dest $(VENV)/device --requirement requirements/device.txt
 	@touch $@
 
 $(VENV)/.lock: $(VENV)/.made

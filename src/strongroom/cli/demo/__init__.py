@@ -1,5 +1,8 @@
 """`strongroom demo`: the whole story on a real model, on this machine, with real processes."""
 
+import shlex
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -29,21 +32,29 @@ def demo(ctx: click.Context, *, keep: Path | None, as_json: bool) -> None:
         from strongroom.cli.demo.story import tell
     report = Report(quiet=as_json)
     if keep is None:
-        with tempfile.TemporaryDirectory(prefix="strongroom-demo-") as root:
-            tell(Path(root), report)
+        with tempfile.TemporaryDirectory(prefix="strongroom-demo-") as place:
+            tell(Path(place), report)
     else:
-        root = _fresh(keep)
-        tell(root, report)
-        report.say(f"kept in {root}; look around:")
-        report.say(f"  strongroom file inspect {root}/desk/*.srm")
-        report.say(f"  strongroom store list --home {root}/devices/ada")
-        report.say(f"  strongroom doctor --config {root}/office/strongroom.toml")
+        kept = _fresh(keep)
+        tell(kept, report)
+        program, root = _program(), shlex.quote(str(kept))
+        report.say("look around in what it wrote:")
+        report.say(f"  {program} file inspect {root}/desk/*.srm")
+        report.say(f"  {program} store list --home {root}/devices/ada")
+        report.say(f"  {program} doctor --config {root}/office/strongroom.toml")
     if as_json:
         printing.document(report.to_value())
     for difference in report.differences:
         printing.note(f"not as it must be: {difference}")
     if report.differences:
         ctx.exit(1)
+
+
+def _program() -> str:
+    """Return how this program is called from here, whether or not its environment is active."""
+    return (
+        "strongroom" if shutil.which("strongroom") else shlex.quote(str(Path(sys.executable).with_name("strongroom")))
+    )
 
 
 def _fresh(keep: Path) -> Path:

@@ -60,17 +60,14 @@ def _tampered(scene: Scene, reference: str, second: Act, report: Report) -> None
 def _of_another(scene: Scene, reference: str, answer: str, report: Report) -> None:
     """Give mallory's device all that ada's was given: the server's answer, then the whole store but for the keys."""
     told = scene.mallory("foreign", reference=reference, answer=answer)
-    _refused(
-        scene, report, "mallory's client is shown the answer that ada's device got", told["client"], Code.GRANT_MISMATCH
-    )
-    _refused(scene, report, "mallory opens the key in it without asking the client", told["forced"], Code.SEALED_KEY)
+    shown, forced = told["client"], told["forced"]
+    _refused(scene, report, "mallory's client is shown the answer that ada's device got", shown, Code.GRANT_MISMATCH)
+    _refused(scene, report, "mallory opens the key in it without asking the client", forced, Code.SEALED_KEY)
     stolen = scene.mallory.home
     shutil.copytree(scene.ada.home / "models", stolen / "models", dirs_exist_ok=True)
     shutil.copyfile(scene.ada.home / "state.json", stolen / "state.json")
     (told,) = scene.mallory.attempt({"do": "has", "reference": reference})
-    _refused(
-        report, "mallory copies ada's models and state beside own keys", told.get("error", told), Code.STORE_DAMAGED
-    )
+    _refused(scene, report, "mallory copies ada's models and state beside own keys", told, Code.STORE_DAMAGED)
 
 
 def _refused(scene: Scene, report: Report, attack: str, told: dict[str, Any], *expected: Code) -> None:
