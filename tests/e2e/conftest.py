@@ -1,27 +1,26 @@
 """A real strongroom on loopback: one `strongroom serve` process over TLS, and the command line as its users run it."""
 
 import json
-import os
 import secrets
-import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
+from strongroom.cli.demo.processes import Server, clean_environment, free_ports
+
 SECONDS = 60  # for any one command; a hang is a failure, not a slow pass
 
 
-def run(*arguments, env=None, expect=0, text=True):
+def run(*arguments, env=None, expect=0):
     """Run a strongroom command and return what it printed, `--json` parsed."""
     done = subprocess.run(
         [sys.executable, "-m", "strongroom", *map(str, arguments)],
-        env=_environment() | (env or {}),
+        env=clean_environment(**(env or {})),
         capture_output=True,
         timeout=SECONDS,
-        text=text,
+        text=True,
         check=False,
         stdin=subprocess.DEVNULL,
     )
@@ -30,57 +29,28 @@ def run(*arguments, env=None, expect=0, text=True):
     return json.loads(done.stdout) if "--json" in arguments else done.stdout
 
 
-def free_ports(number):
-    """Find ports nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def _environment():
-    return {name: value for name, value in os.environ.items() if not name.startswith("STRONGROOM_")}
-
-
-class Server:
-    """A running strongroom and its directory."""
+class Office:
+    """A strongroom of its own: directory, running server, admin commands, customers, devices."""
 
     def __init__(self, folder):
-        self.folder = Path(folder)
-        device, admin = free_ports(2)
-        self.made = run("init", self.folder / "room", "--device-port", device, "--admin-port", admin, "--json")
+        self.folder = folder
+        device, admin = free_ports()
+        self.made = run("init", folder / "room", "--device-port", device, "--admin-port", admin, "--json")
         self.config, self.trust = self.made["config"], Path(self.made["trust"])
         self.url, self.admin_url = self.made["public_url"], self.made["admin_url"]
-        self.process = None
-        self.log = self.folder / "server.log"
-
-    def start(self):
-        """Start the process and wait until it says that both ports are open."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "strongroom", "serve", "--config", self.config],
-            stderr=subprocess.PIPE,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-        )
-        ready = threading.Event()
-        self._reader = threading.Thread(target=self._copy_log, args=(ready,), daemon=True)
-        self._reader.start()
-        assert ready.wait(SECONDS), self.log.read_text()
-        assert self.process.poll() is None, self.log.read_text()
-        return self
-
-    def stop(self, kill=False):
-        """Stop the process: SIGTERM, or SIGKILL."""
-        self.process.kill() if kill else self.process.terminate()
-        code = self.process.wait(SECONDS)
-        self._reader.join(SECONDS)
-        self.process.stderr.close()
-        return code
+        self.server = Server(Path(self.config), folder / "server.log", self.url, self.admin_url)
 
     def admin(self, *arguments):
         """Run an admin command against it."""
         return run(*arguments, "--config", self.config, "--json")
+
+    def publish(self, content, name, version="1.0"):
+        """Publish a model to its channel `stable`, and leave no plaintext behind."""
+        path = self.folder / f"{secrets.token_hex(4)}.bin"
+        path.write_bytes(content)
+        done = self.admin("model", "publish", path, "--name", name, "--version", version, "--channel", "stable")
+        path.unlink()
+        return done
 
     def customer(self, name, *models):
         """Add an account, entitle it, and return a file with a token."""
@@ -101,21 +71,23 @@ class Server:
         run("enrol", "--server", self.url, "--trust", self.trust, "--token-file", token, "--json", env=env)
         return env
 
-    def _copy_log(self, ready):
-        with self.log.open("ab") as log:
-            for line in self.process.stderr:
-                log.write(line)
-                if b'"server.ready"' in line:
-                    ready.set()
-        ready.set()  # it ended: the waiter looks why
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory):
+    """One running office for the tests of a module that leave it as it was."""
+    office = Office(tmp_path_factory.mktemp("office"))
+    office.server.start()
+    yield office
+    office.server.stop()
 
 
 @pytest.fixture
-def server(tmp_path):
-    server = Server(tmp_path).start()
-    yield server
-    if server.process.poll() is None:
-        server.stop()
+def own_office(tmp_path):
+    """A running office that a test may break."""
+    office = Office(tmp_path)
+    office.server.start()
+    yield office
+    office.server.stop()
 
 
 @pytest.fixture

@@ -101,6 +101,12 @@ class Server:
             self._process.kill()
             self._process.wait()
 
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL, nothing finished."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceProcess:
