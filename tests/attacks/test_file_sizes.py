@@ -70,8 +70,9 @@ def test_a_flag_for_compression(flags):
 def test_downgrade_of_the_suite():
     """A19: unknown suites are refused, and the suite is part of every derived key."""
     data, mek, made = network_file()
-    for suite in (0, 2, 3, 99, 255):
+    for suite in (0, 3, 9, 99, 255):
         assert refused(data[:9] + bytes([suite]) + data[10:], mek) == "file-unsupported"
+    assert refused(data[:9] + b"\2" + data[10:], mek) == "file-signature"
     derived = [sealed.derive(mek, made.data[:32], suite) for suite in (1, 2)]
     assert derived[0].commitment != derived[1].commitment
     assert derived[0].payload != derived[1].payload

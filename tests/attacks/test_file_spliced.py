@@ -101,7 +101,7 @@ def test_a_local_file_from_the_network_and_the_other_way_round():
         sealed.open_local(sealed.BytesReadable(data), mek, subject=SUBJECT, owners=OWNERS, origin_head=bytes(64))
     assert refusal.value.code == "file-kind"
     link = {"file_id": made.core["file_id"], "head": b64(bytes(64))}
-    local, mek, _ = network_file("claims", kind="local", core={"origin": link})
+    local, mek, _ = network_file("claims", kind="local", signers=(), core={"origin": link})
     for kind in ("local", "model"):
         expected = sealed.Expected(kind, SUBJECT, OWNERS)
         assert refused(partial(sealed.open_sealed, sealed.BytesReadable(local), mek, expected)) == "file-kind"

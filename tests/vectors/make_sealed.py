@@ -14,27 +14,27 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from vectors import sealed_body_cases as body
 from vectors import sealed_head_cases as head
-from vectors.sealed_writer import Case, Plan, dump, fixed, make
+from vectors.sealed_writer import AEADS, Case, Plan, dump, fixed, make
 
 FOLDER = Path(__file__).parent / "sealed-v1"
-SCHEDULE = "key-schedule.json"
+SCHEDULE, SCHEDULE_2 = "key-schedule.json", "key-schedule-2.json"
 
 
 def cases() -> list[Case]:
     """Return every vector."""
     heads = [*head.opening(), *head.preambles(), *head.json_forms(), *head.heads(), *head.trust(), *head.secrets()]
-    return [*heads, *body.segments(), *body.tables(), *body.local_files()]
+    return [*heads, *body.segments(), *body.tables(), *body.local_files(), *body.second_suite()]
 
 
-def schedule() -> bytes:
+def schedule(name: str = "schedule", suite: int = 1) -> bytes:
     """Return every intermediate value of one file."""
-    made = make(Plan("schedule"))
-    plan = Plan("schedule")
-    salt = fixed("salt schedule 1", 24)
-    info = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00" + salt + made.contexts[1]
+    plan = Plan(name, suite=suite)
+    made = make(plan)
+    salt = fixed(f"salt {name} 1", 24)
+    info = b"c2sp.org/chunked-encryption@v1+" + AEADS[suite][0] + b"\x00" + salt + made.contexts[1]
     values = {
         "mek": plan.key(),
-        "file_id": fixed("file_id schedule", 32),
+        "file_id": fixed(f"file_id {name}", 32),
         "prk": made.keys.prk,
         "commitment": made.keys.commitment,
         "mac_key": made.keys.mac,
@@ -49,14 +49,14 @@ def schedule() -> bytes:
         "segment_1": made.segments[1],
         "file": made.data,
     }
-    texts = {"suite": 1, "subject_input": dump(plan.subject).decode(), "subject": made.core["subject"]}
+    texts = {"suite": suite, "subject_input": dump(plan.subject).decode(), "subject": made.core["subject"]}
     return json.dumps(texts | {name: value.hex() for name, value in values.items()}, indent=1).encode() + b"\n"
 
 
 def everything() -> dict[str, bytes]:
     """Return each file of `sealed-v1/` by its name."""
     files = {f"{case.plan.name}.case": case.text() for case in cases()}
-    return files | {SCHEDULE: schedule()}
+    return files | {SCHEDULE: schedule(), SCHEDULE_2: schedule("schedule 2", 2)}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 
-from vectors.sealed_writer import CHUNK, MIB, Case, Plan, b64, fixed, flipped, make
+from vectors.sealed_writer import CHUNK, MIB, Case, Plan, b64, chunked, fixed, flipped, key_id, make, owner, success
 
 
 def segments() -> list[Case]:
@@ -113,6 +113,7 @@ def local_files() -> list[Case]:
         released = plan.files[0][1] if expect == "success" else b""
         return Case(plan, expect, comment, released, kind="local", **({"origin_head": digest} | how))
 
+    by_owner = [{"alg": "Ed25519", "key": key_id(owner("first")), "sig": b64(owner("first").sign(b"anything"))}]
     other = {"files": [("model.onnx", fixed("another model", 1000))]}
     return [
         local("opens", "success", "a device's own copy"),
@@ -134,9 +135,64 @@ def local_files() -> list[Case]:
         local("other-files", "file-content", "other files than its origin's", plan=other),
         local("other-counter", "file-mismatch", "another place in the order of versions", core={"counter": 2}),
         local(
+            "signed", "file-format", "a local file that an owner signed", plan={"bend_signatures": lambda _: by_owner}
+        ),
+        local(
             "bit",
             "file-segment",
             "one bit of a stored segment; no manifest names it",
             plan={"bend_stored": lambda all_: [all_[0], flipped(all_[1], 100)]},
+        ),
+    ]
+
+
+def second_suite() -> list[Case]:
+    """Return files of suite 2: every boundary of a chunk and a segment, and one of each thing a cipher must notice."""
+    two = [("model", fixed("two chunks", 20_000))]
+    four = [("model", fixed("four chunks", 3 * CHUNK + 5))]
+
+    def bent(at: int) -> object:
+        return lambda index, parts: parts if index == 0 else [flipped(b"".join(parts), at)]
+
+    def plan(name: str, **how: object) -> Plan:
+        return Plan(f"chacha-{name}", **({"suite": 2, "files": two} | how))
+
+    def signed(name: str, comment: str, **how: object) -> Case:
+        return Case(plan(f"signed-{name}", **how), "file-segment", f"suite 2: {comment}")
+
+    def reordered(index: int, parts: list[bytes]) -> list[bytes]:
+        return parts if index == 0 else [*parts[:2], parts[3], parts[2], *parts[4:]]
+
+    def other_suite(data: bytes) -> bytes:
+        return data[:9] + b"\1" + data[10:]
+
+    def segments_of_suite_1(index: int, parts: list[bytes]) -> list[bytes]:
+        made = make(plan("signed-other-cipher"))
+        return parts if index == 0 else chunked(made.keys.payload, parts[0], made.contexts[index], two[0][1], suite=1)
+
+    return [
+        *(
+            success(plan(f"{size}", files=[("model", fixed(f"chacha {size}", size))]), f"suite 2: {size} bytes")
+            for size in (0, 1, CHUNK - 1, CHUNK, CHUNK + 1)
+        ),
+        success(plan("segments", files=[("model", fixed("chacha", MIB + 1))]), "suite 2: a byte more than a segment"),
+        Case(
+            plan("stored-bit", bend_stored=lambda all_: [all_[0], flipped(all_[1], 1000)]),
+            "file-digest",
+            "suite 2: one bit of a stored segment",
+        ),
+        signed("bit", "a chunk that was altered before the owner signed", bend_segment=bent(1000)),
+        signed("tag", "a tag that was altered before the owner signed", bend_segment=bent(-1)),
+        signed("commitment", "a segment's commitment altered", bend_segment=bent(24)),
+        signed("salt", "a salt altered", bend_segment=bent(23)),
+        signed("chunks-swapped", "two chunks changed places", files=four, bend_segment=reordered),
+        signed("place", "a segment sealed for another place", segment_index=lambda index: 7 if index else 0),
+        signed("other-cipher", "a segment sealed with the cipher of suite 1", bend_segment=segments_of_suite_1),
+        Case(plan("wrong-key"), "file-wrong-key", "suite 2: another key of 32 bytes", mek=fixed("wrong", 32)),
+        Case(plan("downgrade", bend_file=other_suite), "file-signature", "suite 2 that calls itself suite 1"),
+        Case(
+            plan("downgrade-signed", bend_file=other_suite, bend_head=other_suite),
+            "file-wrong-key",
+            "suite 2 that calls itself suite 1, signed so: no key of one suite is a key of another",
         ),
     ]

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 MAGIC = b"\x89SRM\r\n\x1a\n"
 CHUNK, MIB = 16_384, 2**20
+AEADS = {1: (b"AEAD_AES_256_GCM", AESGCM), 2: (b"AEAD_CHACHA20_POLY1305", ChaCha20Poly1305)}
 SUBJECT = ["ac_customer", "digits", "1.0", None]
 
 Json = None | bool | int | str | list | dict
@@ -45,11 +46,12 @@ def expand(prk: bytes, info: bytes, size: int) -> bytes:
     return HKDFExpand(hashes.SHA512(), size, info).derive(prk)
 
 
-def chunked(key: bytes, salt: bytes, context: bytes, plain: bytes) -> list[bytes]:
-    """Encrypt as C2SP chunked encryption with AES-256-GCM; return salt, commitment, and each chunk."""
-    info = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00" + salt + context
+def chunked(key: bytes, salt: bytes, context: bytes, plain: bytes, suite: int = 1) -> list[bytes]:
+    """Encrypt as C2SP chunked encryption with a suite's AEAD; return salt, commitment, and each chunk."""
+    name, cipher = AEADS[suite]
+    info = b"c2sp.org/chunked-encryption@v1+" + name + b"\x00" + salt + context
     material = expand(key, info, 32 + 12 + 32)
-    aead, base, commitment = AESGCM(material[:32]), int.from_bytes(material[32:44], "big"), material[44:]
+    aead, base, commitment = cipher(material[:32]), int.from_bytes(material[32:44], "big"), material[44:]
     chunks = []
     for number in range(len(plain) // CHUNK + 1):
         nonce = (base ^ number).to_bytes(12, "big")
@@ -179,10 +181,11 @@ def make(plan: Plan) -> Made:
     begin = MAGIC + bytes([1, plan.suite, 0, 0])
     binding = b"strongroom/v1 segment" + hashlib.sha512(begin + core_bytes).digest()
     contexts = [binding + struct.pack(">II", plan.segment_index(index), len(plain)) for index in range(len(plain))]
-    segments = [
-        b"".join(plan.bend_segment(index, chunked(keys.payload, fixed(f"salt {plan.name} {index}", 24), context, data)))
+    parts = [
+        chunked(keys.payload, fixed(f"salt {plan.name} {index}", 24), context, data, plan.suite)
         for index, (data, context) in enumerate(zip(plain, contexts, strict=True))
     ]
+    segments = [b"".join(plan.bend_segment(index, one)) for index, one in enumerate(parts)]
     digests = [] if plan.kind == "local" else [b64(hashlib.sha256(stored).digest()) for stored in segments]
     manifest = dump(plan.bend_manifest({"segments": digests}))
     head = begin + struct.pack(">II", len(core_bytes), len(manifest)) + core_bytes + manifest

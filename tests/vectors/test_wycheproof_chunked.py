@@ -6,18 +6,23 @@ The vectors are not part of this repository: the tests skip where `../shared/vec
 import hashlib
 import json
 import zlib
+from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from strongroom import sealed
 from strongroom.errors import IntegrityError
-from strongroom.sealed.segments import open_pieces_into, open_segment_into
+from strongroom.sealed.chunked import CHACHA20_POLY1305, Aead, Decryptor, Encryptor
+from strongroom.sealed.segments import open_pieces_into, open_segment_into, seal_segment
+from strongroom.sealed.suites import Suite
 from vectors.sealed_writer import Plan, chunked, fixed, make
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "vectors" / "crypto"
 WYCHEPROOF = SHARED / "wycheproof" / "c2sp_chunked_encryption_aes_256_gcm_test.json"
+CHACHA = SHARED / "wycheproof" / "chacha20_poly1305_test.json"
 TWO_KEYS = SHARED / "own" / "two_keys_one_ciphertext.json"
 
 
@@ -52,6 +57,50 @@ def test_wycheproof(test):
         open_pieces_into(1, key, context, [stored], view)
     # No byte may be released, not even the prefix that was authentic: a segment is given out whole or not at all.
     assert not any(into)
+
+
+@pytest.mark.parametrize("test", wycheproof(), ids=lambda test: f"{test['tcId']} {test['comment']}")
+def test_wycheproof_through_our_own_chunk_layer(test, monkeypatch):
+    """The layer under suite 2 with the AEAD of these vectors: the construction is theirs, whatever the AEAD."""
+    aes = Aead(b"AEAD_AES_256_GCM", AESGCM)
+    ours = Suite(200, "AES, by our own layer", partial(Encryptor, aes), partial(Decryptor, aes))
+    monkeypatch.setitem(sealed.SUITES, 200, ours)
+    key, context = bytes.fromhex(test["key"]), bytes.fromhex(test["ctx"])
+    stored = zlib.decompress(bytes.fromhex(test["ct"]))
+    full, rest = divmod(max(len(stored) - 56, 0), 16_400)
+    into = bytearray(b"\xff" * (full * 16_384 + max(rest - 16, 0)))
+    if test["result"] == "valid":
+        open_segment_into(200, key, context, stored, memoryview(into))
+        assert hashlib.sha512(into).hexdigest() == test["msgSha512"]
+        again = bytearray(len(into))
+        open_segment_into(1, key, context, seal_segment(200, key, context, into), memoryview(again))
+        assert again == into
+        return
+    with pytest.raises(IntegrityError):
+        open_pieces_into(200, key, context, [stored], memoryview(into))
+    assert not any(into)
+
+
+@pytest.mark.skipif(not CHACHA.exists(), reason="the shared vectors are not beside the repository")
+def test_wycheproof_of_the_aead_of_suite_2():
+    """ChaCha20-Poly1305 as suite 2 calls it, into a buffer: what is there opens, and what must not, does not."""
+    counted = {"valid": 0, "invalid": 0}
+    for group in json.loads(CHACHA.read_bytes())["testGroups"]:
+        for test in group["tests"]:
+            key, nonce, aad, msg = (bytes.fromhex(test[name]) for name in ("key", "iv", "aad", "msg"))
+            if len(nonce) != 12:  # the layer makes no others
+                continue
+            cipher = CHACHA20_POLY1305.begin(key)
+            into = memoryview(bytearray(len(msg)))
+            stored = bytes.fromhex(test["ct"]) + bytes.fromhex(test["tag"])
+            if test["result"] == "valid":
+                cipher.decrypt_into(nonce, stored, aad, into)
+                assert into == msg
+            else:
+                with pytest.raises(InvalidTag):
+                    cipher.decrypt_into(nonce, stored, aad, into)
+            counted[test["result"]] += 1
+    assert min(counted.values()) > 10
 
 
 @pytest.mark.skipif(not TWO_KEYS.exists(), reason="the shared vectors are not beside the repository")

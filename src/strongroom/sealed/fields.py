@@ -41,9 +41,7 @@ _SHAPE = Object(
         "toc_length": Integer(1),
     }
 )
-_SIGNATURE = Object(
-    {"alg": Choice(SIGNATURE_ALGORITHMS), "key": Text(43, r"[A-Za-z0-9_-]{43}"), "sig": Binary(MAX_SIGNATURE, 64)}
-)
+_SIGNATURE = Object({"alg": Choice(SIGNATURE_ALGORITHMS), "key": Binary(32), "sig": Binary(MAX_SIGNATURE, 64)})
 _SIGNATURES = Array(_SIGNATURE, most=MAX_SIGNATURES)
 _UPDATE = "update strongroom"
 _MANIFEST = Object({"segments": Array(Binary(32), most=MAX_SEGMENTS)})
@@ -165,7 +163,8 @@ def signatures_from(value: JsonValue) -> tuple[Signature, ...]:
         IntegrityError: FILE_FORMAT, JSON_NOT_CANONICAL.
     """
     where = "signature block"
-    signatures = tuple(Signature(**fields) for fields in shaped(_SIGNATURES, value, where))
+    found = shaped(_SIGNATURES, value, where)
+    signatures = tuple(Signature(to_base64url(one["key"]), one["alg"], one["sig"]) for one in found)
     if any(len(one.sig) != SIGNATURE_SIZES[one.alg] for one in signatures):
         raise IntegrityError(Code.FILE_FORMAT, "a signature's size does not fit its algorithm", where=where)
     if len({one.key for one in signatures}) != len(signatures):

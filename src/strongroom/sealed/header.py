@@ -10,8 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from strongroom import canonical
-from strongroom.errors import Code, IntegrityError, InternalError
-from strongroom.sealed.fields import LOCAL, CoreHeader, Signature, manifest_from, manifest_value, signatures_from
+from strongroom.errors import Code, InputError, IntegrityError, InternalError
+from strongroom.sealed.fields import (
+    LOCAL,
+    MAX_SIGNATURES,
+    CoreHeader,
+    Signature,
+    manifest_from,
+    manifest_value,
+    signatures_from,
+)
 from strongroom.sealed.keys import FileKeys, header_mac
 from strongroom.sealed.layout import Binding, Layout, binding
 from strongroom.sealed.suites import SUITES
@@ -25,6 +33,7 @@ MAX_CORE, MAX_MANIFEST, MAX_SIGNATURE_BLOCK = 65_536, 1_048_576, 65_536  # bytes
 MAX_HEAD_PART = PREAMBLE_SIZE + MAC_SIZE + MAX_CORE + MAX_MANIFEST + MAX_SIGNATURE_BLOCK
 
 _PREAMBLE = struct.Struct(">8sBBHIIIQ")
+_HINTS = struct.Struct(">IQ")
 _COVERED = 20  # bytes of the preamble under MAC and signatures: all but the two hints
 _SIGNED = b"strongroom/v1 file\0"
 
@@ -141,6 +150,8 @@ def parse_head(head_part: bytes | bytearray | memoryview, *, file_size: int | No
     digests = manifest_from(canonical.decode(manifest_bytes, limit=MAX_MANIFEST, where="manifest"), core)
     block = data[manifest_end + MAC_SIZE :]
     signatures = signatures_from(canonical.decode(block, limit=MAX_SIGNATURE_BLOCK, where="signature block"))
+    if signatures and core.kind == LOCAL:
+        raise IntegrityError(Code.FILE_FORMAT, "a local file is not signed", where="signature block")
     covered = data[:_COVERED] + data[PREAMBLE_SIZE:manifest_end]
     head = Head(
         core=core,
@@ -179,6 +190,25 @@ def build_head(
         return parse_head(head_part, file_size=total)
     except IntegrityError as error:
         raise InternalError(Code.INTERNAL, f"a head was built that cannot be read: {error.what}") from None
+
+
+def with_signatures(head: Head, signatures: Sequence[Signature]) -> Head:
+    """Return a head with another signature block. Its length and the total follow; what MAC and signatures cover stays.
+
+    Raises:
+        InputError: FILE_LIMIT: more signatures than a file holds.
+    """
+    block = canonical.encode([one.to_value() for one in signatures])
+    before = read_preamble(head.head_part)
+    total = before.total - before.signatures + len(block)
+    if len(signatures) > MAX_SIGNATURES or len(block) > MAX_SIGNATURE_BLOCK:
+        raise InputError(Code.FILE_LIMIT, f"{len(signatures)} signatures of {len(block)} bytes are more than fit")
+    unsigned = head.head_part[PREAMBLE_SIZE : len(head.head_part) - before.signatures]
+    hints = _HINTS.pack(len(block), total)
+    try:
+        return parse_head(head.head_part[:_COVERED] + hints + unsigned + block, file_size=total)
+    except IntegrityError as error:
+        raise InternalError(Code.INTERNAL, f"a head was signed that cannot be read: {error.what}") from None
 
 
 def planned(core: CoreHeader, suite: int, signers: Sequence[Signer]) -> tuple[Layout, Binding]:

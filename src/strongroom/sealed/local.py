@@ -5,6 +5,7 @@ every open verifies again what the owners signed. Segments need no digests: only
 """
 
 import dataclasses
+import hmac
 import os
 from collections.abc import Callable
 
@@ -13,9 +14,18 @@ from strongroom.sealed import fields
 from strongroom.sealed.fields import CoreHeader, FileLink
 from strongroom.sealed.header import Head, build_head, parse_head
 from strongroom.sealed.keys import FileKeys, ModelKey, Subject, blind_content, blind_subject, derive
-from strongroom.sealed.opening import Allocate, Opened, open_payload, ordinary_memory, read_head, stored_pieces
+from strongroom.sealed.opening import (
+    Allocate,
+    Opened,
+    OpenInto,
+    open_payload,
+    ordinary_memory,
+    read_head,
+    stored_pieces,
+)
 from strongroom.sealed.payload import FileChecker
 from strongroom.sealed.pool import Buffers, thread_count
+from strongroom.sealed.random_access import RandomAccess
 from strongroom.sealed.readable import Readable, read_exactly
 from strongroom.sealed.reader import Expected, Unlocked, check_head, unlock_any_kind
 from strongroom.sealed.segments import PIECE_BUFFER, seal_segment
@@ -82,8 +92,8 @@ def start_local(
     source = origin.head
     if source.core.kind == fields.LOCAL or toc.encode() != bytes(toc_bytes):
         raise InputError(Code.ARGUMENT, "a local copy is made of a file from the network and its table of contents")
-    blinded = blind_content(origin.blind, toc_bytes), blind_subject(origin.blind, subject)
-    if blinded != (source.core.content, source.core.subject):
+    same_content = hmac.compare_digest(blind_content(origin.blind, toc_bytes), source.core.content)
+    if not hmac.compare_digest(blind_subject(origin.blind, subject), source.core.subject) or not same_content:
         raise InputError(Code.ARGUMENT, "table of contents or subject are not those of the origin")
     record = OriginRecord(source.head_part, bytes(bytearray(origin.blind)))  # its own copy: the origin wipes its own
     local_toc = dataclasses.replace(toc, origin=record).encode()
@@ -141,22 +151,13 @@ def open_local(
         InputError: ARGUMENT.
         StoreError: STORE_IO.
     """
-    head = read_head(readable)
-    unlocked = unlock_any_kind(head, key, Expected(kind=fields.LOCAL, subject=subject, owners=None))
+    unlocked, toc = _unlock_local(readable, key, subject, owners, origin_head)
+    head = unlocked.head
     try:
-        full = unlocked.read_toc(read_exactly(readable, head.offset(0), head.stored_length(0)))
-        toc = full.without_origin()
-        _check_origin(head, full, subject, owners, origin_head)
         threads = min(thread_count(workers, PIECE_BUFFER), head.segment_count)
-        buffers = Buffers(PIECE_BUFFER, threads)
-
-        def into(index: int, view: memoryview) -> None:
-            with buffers.lent() as buffer:
-                unlocked.open_local_pieces(index, stored_pieces(readable, head, index, buffer), view)
-
         payload = open_payload(
             head,
-            into,
+            _pieces_opener(readable, unlocked, Buffers(PIECE_BUFFER, threads)),
             allocate=allocate,
             threads=threads,
             checker=FileChecker(toc) if checksums else None,
@@ -165,6 +166,40 @@ def open_local(
     finally:
         unlocked.close()
     return Opened(head, toc, payload)
+
+
+def open_local_random_access(
+    readable: Readable, key: ModelKey, *, subject: Subject, owners: Role, origin_head: bytes
+) -> RandomAccess:
+    """Check a device's own copy as far as its table of contents, its origin included, for reading parts of it.
+
+    Args and errors are those of `open_local`; the table of contents is the origin's. `readable` must stay open.
+    """
+    unlocked, toc = _unlock_local(readable, key, subject, owners, origin_head)
+    return RandomAccess(unlocked, toc, _pieces_opener(readable, unlocked, Buffers(PIECE_BUFFER, 1)))
+
+
+def _unlock_local(
+    readable: Readable, key: ModelKey, subject: Subject, owners: Role, origin_head: bytes
+) -> tuple[Unlocked, TableOfContents]:
+    """Make every check before the payload; return the file unlocked and the origin's table of contents."""
+    head = read_head(readable)
+    unlocked = unlock_any_kind(head, key, Expected(kind=fields.LOCAL, subject=subject, owners=None))
+    try:
+        full = unlocked.read_toc(read_exactly(readable, head.offset(0), head.stored_length(0)))
+        _check_origin(head, full, subject, owners, origin_head)
+    except BaseException:
+        unlocked.close()
+        raise
+    return unlocked, full.without_origin()
+
+
+def _pieces_opener(readable: Readable, unlocked: Unlocked, buffers: Buffers) -> OpenInto:
+    def into(index: int, view: memoryview) -> None:
+        with buffers.lent() as buffer:
+            unlocked.open_local_pieces(index, stored_pieces(readable, unlocked.head, index, buffer), view)
+
+    return into
 
 
 def _check_origin(head: Head, toc: TableOfContents, subject: Subject, owners: Role, origin_head: bytes) -> None:
@@ -176,12 +211,12 @@ def _check_origin(head: Head, toc: TableOfContents, subject: Subject, owners: Ro
     if core.kind == fields.LOCAL:
         raise IntegrityError(Code.FILE_KIND, "a local file made from a local file")
     link = head.core.origin
-    check_head(origin, Expected(core.kind, None, owners, file_id=link.file_id, head=link.head))
-    check_head(origin, Expected(core.kind, None, None, head=origin_head))
+    check_head(origin, Expected(core.kind, None, None, file_id=link.file_id, head=link.head))
+    check_head(origin, Expected(core.kind, None, owners, head=origin_head))
     same = ("segment_size", "payload_length", "segments", "epoch", "counter")
     if any(getattr(core, name) != getattr(own, name) for name in same):
         raise IntegrityError(Code.FILE_MISMATCH, "the local file does not have its origin's lengths and order")
-    if blind_subject(toc.origin.blind, subject) != core.subject:
+    if not hmac.compare_digest(blind_subject(toc.origin.blind, subject), core.subject):
         raise IntegrityError(Code.FILE_SUBJECT, "the origin was sealed for another account, model, version or user")
-    if blind_content(toc.origin.blind, toc.without_origin().encode()) != core.content:
+    if not hmac.compare_digest(blind_content(toc.origin.blind, toc.without_origin().encode()), core.content):
         raise IntegrityError(Code.FILE_CONTENT, "the local file does not hold its origin's files")

@@ -6,20 +6,21 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from strongroom.errors import Code, InputError, IntegrityError
+from strongroom.sealed.chunked import SEGMENT_OVERHEAD
 from strongroom.sealed.fields import LOCAL
 from strongroom.sealed.header import PREAMBLE_SIZE, Head, parse_head, read_preamble
 from strongroom.sealed.keys import ModelKey
 from strongroom.sealed.payload import FileChecker
 from strongroom.sealed.pool import Buffers, in_order, thread_count
 from strongroom.sealed.readable import Readable, read_exactly, read_into
-from strongroom.sealed.reader import Expected, check_signatures, unlock
+from strongroom.sealed.reader import Expected, Unlocked, check_signatures, check_suite, unlock
 from strongroom.sealed.segments import PIECE_BUFFER, STORED_PIECE
-from strongroom.sealed.suites import SEGMENT_OVERHEAD
 from strongroom.sealed.toc import TableOfContents
 from strongroom.sealed.wiping import wipe
 from strongroom.signing import Role
 
 Allocate = Callable[[int], memoryview]
+OpenInto = Callable[[int, memoryview], None]  # opens segment `index` into memory of its length
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +88,7 @@ def open_sealed(
         toc = unlocked.read_toc(read_exactly(readable, head.offset(0), head.stored_length(0)))
         size = head.stored_length(1) if head.segment_count > 1 else 1
         threads = min(thread_count(workers, size), head.segment_count)
-        buffers = Buffers(size, threads)
-
-        def into(index: int, view: memoryview) -> None:
-            with buffers.lent() as buffer:
-                stored = buffer[: head.stored_length(index)]
-                read_into(readable, head.offset(index), stored)
-                unlocked.open_segment(index, stored, view)
-
+        into = segment_opener(readable, unlocked, Buffers(size, threads))
         payload = open_payload(
             head, into, allocate=allocate, threads=threads, checker=FileChecker(toc), progress=progress
         )
@@ -103,9 +97,22 @@ def open_sealed(
     return Opened(head, toc, payload)
 
 
+def segment_opener(readable: Readable, unlocked: Unlocked, buffers: Buffers) -> OpenInto:
+    """Return what reads a segment whole and opens it; each buffer has room for the largest."""
+    head = unlocked.head
+
+    def into(index: int, view: memoryview) -> None:
+        with buffers.lent() as buffer:
+            stored = buffer[: head.stored_length(index)]
+            read_into(readable, head.offset(index), stored)
+            unlocked.open_segment(index, stored, view)
+
+    return into
+
+
 def open_payload(
     head: Head,
-    open_into: Callable[[int, memoryview], None],
+    open_into: OpenInto,
     *,
     allocate: Allocate,
     threads: int,
@@ -148,26 +155,31 @@ def open_payload(
     return payload
 
 
-def verify_sealed(readable: Readable, owners: Role, progress: Callable[[int], None] | None = None) -> Head:
-    """Check a file without its key: lengths, form, owners' signatures, and every segment's digest.
+def verify_sealed(
+    readable: Readable,
+    owners: Role,
+    progress: Callable[[int], None] | None = None,
+    *,
+    suites: tuple[int, ...] | None = None,
+) -> Head:
+    """Check a file without its key: lengths, form, suite, owners' signatures, and every segment's digest.
 
     Raises:
-        IntegrityError: as `read_head`, and FILE_KIND (a local file has no digests), FILE_SIGNATURE, FILE_DIGEST.
+        IntegrityError: as `read_head`, and FILE_KIND (a local file has no digests), FILE_MISMATCH (a suite that is not
+            one of `suites`), FILE_SIGNATURE, FILE_DIGEST.
         StoreError: STORE_IO.
     """
     head = read_head(readable)
     if head.core.kind == LOCAL:
         raise IntegrityError(Code.FILE_KIND, "a local file can be checked with its device's key only")
+    check_suite(head, suites)
     check_signatures(head, owners)
     threads = min(thread_count(None, PIECE_BUFFER), head.segment_count)
     buffers = Buffers(PIECE_BUFFER, threads)
 
     def digest_of(index: int) -> bytes:
-        digest = hashlib.sha256()
         with buffers.lent() as buffer:
-            for piece in stored_pieces(readable, head, index, buffer):
-                digest.update(piece)
-        return digest.digest()
+            return stored_digest(readable, head, index, buffer)
 
     done = len(head.head_part)
     with closing(in_order(digest_of, range(head.segment_count), threads)) as digests:
@@ -178,6 +190,19 @@ def verify_sealed(readable: Readable, owners: Role, progress: Callable[[int], No
             if progress is not None:
                 progress(done)
     return head
+
+
+def stored_digest(readable: Readable, head: Head, index: int, buffer: memoryview) -> bytes:
+    """Return the SHA-256 of a segment as it is stored.
+
+    Raises:
+        IntegrityError: FILE_TRUNCATED.
+        StoreError: STORE_IO.
+    """
+    digest = hashlib.sha256()
+    for piece in stored_pieces(readable, head, index, buffer):
+        digest.update(piece)
+    return digest.digest()
 
 
 def stored_pieces(readable: Readable, head: Head, index: int, buffer: memoryview) -> Iterator[memoryview]:

@@ -38,6 +38,7 @@ class Expected:
     counter: int | None = None
     size: int | None = None  # bytes of the whole file
     base: bytes | None = None  # SHA-512 of the head of the file an overlay or delta belongs to
+    suites: tuple[int, ...] | None = None  # the suites allowed, by trust.json for one
 
 
 def check_head(head: Head, expected: Expected) -> None:
@@ -62,8 +63,19 @@ def check_head(head: Head, expected: Expected) -> None:
     for name, actual, wanted in pairs:
         if wanted is not None and actual != wanted:
             raise IntegrityError(Code.FILE_MISMATCH, f"another {name} than the one asked for", where=name)
+    check_suite(head, expected.suites)
     if expected.owners is not None:
         check_signatures(head, expected.owners)
+
+
+def check_suite(head: Head, allowed: tuple[int, ...] | None) -> None:
+    """Refuse a suite that this version knows and whoever decides does not allow. None allows all.
+
+    Raises:
+        IntegrityError: FILE_MISMATCH.
+    """
+    if allowed is not None and head.suite not in allowed:
+        raise IntegrityError(Code.FILE_MISMATCH, f"cipher suite {head.suite} is not allowed here", where="suite")
 
 
 def check_signatures(head: Head, owners: Role) -> None:
@@ -203,6 +215,15 @@ class Unlocked:
                 return toc
         finally:
             wipe(plain)
+
+    def require_usable(self) -> None:
+        """Refuse what was refused before, for whoever keeps plaintext of this file.
+
+        Raises:
+            IntegrityError: FILE_REFUSED.
+        """
+        with self._or_refuse():
+            pass
 
     def close(self) -> None:
         """Overwrite the derived keys, best effort, and refuse everything from now on."""

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from cryptography.exceptions import InvalidTag
 
 from strongroom.errors import Code, IntegrityError
-from strongroom.sealed.suites import CHUNK, SEGMENT_OVERHEAD, SUITES, TAG, stored_size
+from strongroom.sealed.chunked import CHUNK, SEGMENT_OVERHEAD, TAG
+from strongroom.sealed.suites import SUITES, stored_size
 from strongroom.sealed.wiping import wipe, wipe_bytes
 
 PIECE = 64 * CHUNK  # bytes of plaintext handed to the cipher at once

@@ -6,13 +6,12 @@ cannot be opened under another suite than it was sealed with.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from cryptography import cobblestone
 
-CHUNK = 16_384  # bytes of plaintext in each chunk but the last (C2SP chunked encryption)
-TAG = 16  # bytes
-SEGMENT_OVERHEAD = 56  # bytes: salt 24, commitment 32
+from strongroom.sealed.chunked import CHACHA20_POLY1305, CHUNK, SEGMENT_OVERHEAD, TAG, Decryptor, Encryptor
 
 
 class Cipher(Protocol):
@@ -38,7 +37,10 @@ class Suite:
 
 
 COBBLESTONE_256 = Suite(1, "Cobblestone-256", cobblestone.Cobblestone256Encryptor, cobblestone.Cobblestone256Decryptor)
-SUITES = {suite.number: suite for suite in (COBBLESTONE_256,)}
+CHUNKED_CHACHA20 = Suite(
+    2, "C2SP-ChaCha20-Poly1305", partial(Encryptor, CHACHA20_POLY1305), partial(Decryptor, CHACHA20_POLY1305)
+)
+SUITES = {suite.number: suite for suite in (COBBLESTONE_256, CHUNKED_CHACHA20)}
 
 
 def stored_size(plain: int) -> int:

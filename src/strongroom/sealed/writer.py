@@ -87,7 +87,7 @@ def seal(
     if key_id is not None and len(key_id) != 16:
         raise InputError(Code.ARGUMENT, "a key id is 16 bytes")
     _check_order_and_sizes(sources, epoch, counter, segment_size)
-    _check_signers(signers)
+    check_signers(signers)
     digests = hash_sources(sources, workers)
     entries = (FileEntry(one.path, one.size, digest) for one, digest in zip(sources, digests, strict=True))
     toc = describe(tuple(entries), description)
@@ -138,7 +138,12 @@ def _check_order_and_sizes(sources: Sequence[Source], epoch: int, counter: int, 
         raise InputError(Code.FILE_LIMIT, what, next_step="choose a larger segment size")
 
 
-def _check_signers(signers: Sequence[Signer]) -> None:
+def check_signers(signers: Sequence[Signer]) -> None:
+    """See that these keys sign files, each once.
+
+    Raises:
+        InputError: ARGUMENT.
+    """
     if any(one.public.alg not in fields.SIGNATURE_ALGORITHMS for one in signers):
         raise InputError(Code.ARGUMENT, f"files are signed with one of {', '.join(fields.SIGNATURE_ALGORITHMS)}")
     if len({one.public.key_id for one in signers}) != len(signers):
@@ -153,10 +158,7 @@ class _SegmentWriter:
         self._sink = sink
         self._lock = threading.Lock()
         self._pieces = Buffers(PIECE_BUFFER, 1)
-        try:
-            self._begin = sink.tell()
-        except OSError:
-            raise InputError(Code.ARGUMENT, "a file is sealed into something seekable") from None
+        self._begin = position_of(sink)
 
     def write_all(
         self, toc: bytearray, plain: PlainPayload, workers: int | None, progress: Callable[[int], None] | None
@@ -202,14 +204,7 @@ class _SegmentWriter:
             StoreError: STORE_IO.
         """
         with self._lock:
-            try:
-                self._sink.seek(self._begin + offset)
-                done = 0
-                while done < len(data):  # an unbuffered sink may take less than it is given
-                    done += self._sink.write(data[done:])
-            except OSError as error:
-                what = f"the sealed file could not be written: {error.strerror}"
-                raise StoreError(Code.STORE_IO, what, next_step="see that the disk has room") from None
+            write_at(self._sink, self._begin + offset, data)
 
     def _part(self, buffer: bytearray, index: int) -> memoryview:
         return memoryview(buffer)[: self._layout.plain_length(index)]
@@ -225,3 +220,31 @@ class _SegmentWriter:
                 self.write(offset, piece)
                 offset += len(piece)
         return digest.digest()
+
+
+def position_of(sink: BinaryIO) -> int:
+    """Return where a sealed file will begin.
+
+    Raises:
+        InputError: ARGUMENT.
+    """
+    try:
+        return sink.tell()
+    except OSError:
+        raise InputError(Code.ARGUMENT, "a file is sealed into something seekable") from None
+
+
+def write_at(sink: BinaryIO, position: int, data: bytes | memoryview) -> None:
+    """Write all of the data at a position of the sink.
+
+    Raises:
+        StoreError: STORE_IO.
+    """
+    try:
+        sink.seek(position)
+        done = 0
+        while done < len(data):  # an unbuffered sink may take less than it is given
+            done += sink.write(data[done:])
+    except OSError as error:
+        what = f"the sealed file could not be written: {error.strerror}"
+        raise StoreError(Code.STORE_IO, what, next_step="see that the disk has room") from None

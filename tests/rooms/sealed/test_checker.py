@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom import sealed
@@ -29,11 +29,13 @@ def check(toc: sealed.TableOfContents, payload: bytes, step: int) -> None:
     checker.finish()
 
 
+@settings(deadline=None)
 @given(FILES, st.integers(1, 50))
 def test_any_cut_of_the_right_bytes(files, step):
     check(toc_of(files), b"".join(files), step)
 
 
+@settings(deadline=None)
 @given(FILES, st.integers(1, 50), st.data())
 def test_any_other_bytes(files, step, data):
     payload = b"".join(files)

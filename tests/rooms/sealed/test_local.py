@@ -104,7 +104,8 @@ def test_what_no_longer_fits_is_refused_at_the_next_open(how, code):
 
 def test_an_origin_that_is_local_itself():
     """A chain of local files would let a device vouch for itself."""
-    source = make(Plan("inner", kind="local", core={"origin": {"file_id": b64(bytes(32)), "head": b64(bytes(64))}}))
+    link = {"file_id": b64(bytes(32)), "head": b64(bytes(64))}
+    source = make(Plan("inner", kind="local", signers=(), core={"origin": link}))
     digest = hashlib.sha512(source.head).digest()
     plan = Plan(
         "outer",

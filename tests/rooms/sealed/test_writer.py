@@ -42,7 +42,7 @@ def refused(*args, **how) -> StrongroomError:
         {"kind": "pickle"},
         {"kind": "overlay"},
         {"base": sealed.FileLink(bytes(32), bytes(64))},
-        {"suite": 2},
+        {"suite": 9},
         {"key_id": bytes(15)},
         {"epoch": 0},
         {"counter": 2**53},
