@@ -257,6 +257,15 @@ class MemoryTransaction:
         for file in files:
             self._add("files", file)
 
+    async def remove_version(self, id_: str) -> None:
+        named = id_ in self._t.channels.values() or any(row.version_id == id_ for row in self._t.releases)
+        if named:
+            raise StoreError(Code.DATABASE, "a channel or a release names this version")
+        if await self.version_by_id(id_) is None:
+            raise InternalError(Code.INTERNAL, "no row to remove")
+        self._t.files[:] = [row for row in self._t.files if row.version_id != id_]
+        self._t.versions[:] = [row for row in self._t.versions if row.id != id_]
+
     async def set_version_state(self, id_: str, state: str, *, reason: str = "") -> None:
         _change(self._t.versions, id_, state=state, reason=reason)
 
@@ -295,6 +304,10 @@ class MemoryTransaction:
 
     async def file(self, file_id: bytes) -> StoredFile | None:
         return _first(row for row in self._t.files if row.file_id == file_id)
+
+    async def version_of_object(self, object_name: str) -> Version | None:
+        file = _first(row for row in self._t.files if row.object_name == object_name)
+        return await self.version_by_id(file.version_id) if file else None
 
     async def unfinished_versions(self) -> Sequence[Version]:
         return sorted((row for row in self._t.versions if row.state == "checking"), key=lambda row: row.id)

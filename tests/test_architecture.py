@@ -26,7 +26,7 @@ PURE = {  # standard modules that compute and touch nothing
 }  # fmt: skip
 ANY = set(sys.stdlib_module_names)
 SERVER = {
-    "aiosqlite", "alembic", "cryptography", "fastapi", "joserfc", "pydantic", "pydantic_settings",
+    "aiosqlite", "alembic", "cryptography", "fastapi", "h11", "joserfc", "pydantic", "pydantic_settings",
     "sqlalchemy", "starlette", "structlog", "uvicorn",
 }  # fmt: skip
 

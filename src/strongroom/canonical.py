@@ -17,10 +17,12 @@ JsonValue: TypeAlias = "bool | int | str | list[JsonValue] | dict[str, JsonValue
 MAX_INTEGER = 2**53 - 1  # what every JSON parser in use holds exactly
 MAX_DEPTH = 8
 MAX_KEY = 64  # characters
+MAX_MARKS = 1_000_000  # texts, brackets and commas: the largest legal table of contents has fewer than 800,000
 
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]|,', re.DOTALL)  # a text is one mark, whatever is in it
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
@@ -117,9 +119,11 @@ def _pairs(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
 
 
 def _scan_depth(data: bytes, where: str) -> None:
-    """Refuse nesting before the parser recurses; brackets inside strings do not count."""
+    """Refuse nesting before the parser recurses, and numbers of values that would fill the memory with objects."""
     depth = 0
-    for piece in re.finditer(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', data, re.DOTALL):
+    for number, piece in enumerate(_MARK.finditer(data)):
+        if number >= MAX_MARKS:
+            raise IntegrityError(Code.JSON_TOO_LARGE, f"JSON of more than {MAX_MARKS} marks", where=where)
         mark = piece[0][:1]
         if mark in b"[{":
             depth += 1

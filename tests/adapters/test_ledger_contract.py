@@ -258,6 +258,7 @@ def test_a_row_cannot_name_what_is_not_there(run, add):
     [
         pytest.param(lambda tx: tx.set_version_state("ve_9", "ready"), id="version"),
         pytest.param(lambda tx: tx.touch_device("de_9", facts="{}", seen=1), id="device"),
+        pytest.param(lambda tx: tx.remove_version("ve_9"), id="version to remove"),
     ],
 )
 def test_changing_what_is_not_there_is_our_fault(run, change):
@@ -412,6 +413,50 @@ def test_versions_channels_and_models(run):
             assert await tx.models(after="digits", limit=1) == ["letters"]
             assert [row.id for row in await tx.unfinished_versions()] == ["ve_4"]
             assert await tx.version_by_id("ve_1") == dataclasses.replace(VERSION, state="failed", reason="bad")
+
+    run(test)
+
+
+def test_a_version_nobody_saw_goes_with_its_files_and_all_of_it_may_come_again(run):
+    async def test(ledger: Ledger) -> None:
+        other = dataclasses.replace(VERSION, id="ve_2", version="2.0", counter=2)
+        async with ledger.begin() as tx:
+            await tx.add_version(other, [])
+            assert await tx.version_of_object(FILE.object_name) == VERSION
+            await tx.remove_version("ve_1")
+            await tx.add_version(
+                dataclasses.replace(VERSION, id="ve_3"), [dataclasses.replace(FILE, version_id="ve_3")]
+            )
+            assert await tx.version_of_object(FILE.object_name) == dataclasses.replace(VERSION, id="ve_3")
+        async with ledger.begin() as tx:
+            assert await tx.version_by_id("ve_1") is None
+            assert await tx.files("ve_1") == []
+            assert await tx.newest_counter("digits") == (1, 2)
+            await tx.remove_version("ve_2")
+            assert await tx.newest_counter("digits") == (1, 1)
+            await tx.remove_version("ve_3")
+            assert await tx.file(FILE.file_id) is None
+            assert await tx.version_of_object(FILE.object_name) is None
+            assert await tx.newest_counter("digits") is None
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(lambda tx: tx.set_channel("digits", "stable", "ve_1"), id="a channel"),
+        pytest.param(lambda tx: tx.add_release(RELEASE), id="a release"),
+    ],
+)
+def test_a_version_somebody_saw_does_not_go(run, name):
+    async def test(ledger: Ledger) -> None:
+        async with ledger.begin() as tx:
+            await name(tx)
+        await _refused(ledger, Code.DATABASE, lambda tx: tx.remove_version("ve_1"))
+        async with ledger.begin() as tx:
+            assert await tx.version_by_id("ve_1") == VERSION
+            assert await tx.files("ve_1") == [FILE]
 
     run(test)
 

@@ -10,6 +10,7 @@ import pytest
 from rooms.edge.memory_office import DAY, SERVER, USER_TOKEN, Device, MemoryOffice, ident, weights
 from strongroom import signing
 from strongroom.edge import request
+from strongroom.edge.state import Mark
 from strongroom.errors import Code, DeniedError, IntegrityError, RefusedError, StrongroomError
 from strongroom.sealed import ModelKey
 from strongroom.signing import SigningKey
@@ -199,6 +200,56 @@ def test_you_have_the_newest_when_we_do_not(device, office, ephemerals):
     assert caught.value.code == Code.GRANT_MISMATCH
     assert grants.seal_keys is real
     check_unchanged(device, ephemerals)
+
+
+def test_you_have_the_newest_with_other_files_than_we_have(device, office, ephemerals):
+    """B20: without keys, a grant must name every file that is here; one of two is not enough."""
+    office.publish("pair", "1.0", {"a": OLD}, {"b": NEW}, counter=1)
+    room = device.room()
+    room.pull("pair")
+
+    def bend(given: Grant) -> Grant:
+        files = (given.files[0], dataclasses.replace(given.files[1], head=b"h" * 64))
+        held = dataclasses.replace(_lease_of(given), files=tuple(file.head for file in files))
+        return dataclasses.replace(given, files=files, lease=lease.issue(held, (office.release,)))
+
+    office.bend = bend
+    with pytest.raises(IntegrityError) as caught:
+        room.pull("pair")
+    assert caught.value.code == Code.GRANT_MISMATCH
+
+
+def test_a_newer_version_that_came_meanwhile_is_not_replaced(device, office, ephemerals, monkeypatch):
+    """B17: the mark is looked at again when a version becomes active, not only when its grant came."""
+    room, real = device.room(), office.read_range
+    newer = Mark("digits", 1, 9)
+
+    def read_range(url: str, offset: int, length: int) -> bytes:
+        room.store.update(lambda state: dataclasses.replace(state, marks=(newer,)))
+        return real(url, offset, length)
+
+    monkeypatch.setattr(office, "read_range", read_range)
+    with pytest.raises(RefusedError) as caught:
+        room.pull("digits")
+    assert caught.value.code == Code.GRANT_ROLLBACK
+    assert room.store.need().marks == (newer,)
+    assert device.counts() == (1, 1, 0)
+
+
+def test_signatures_of_strangers_are_not_kept(device, office, ephemerals):
+    """I05: a lease may carry signatures by keys this device does not know; they must not fill its memory."""
+
+    def bend(given: Grant) -> Grant:
+        strangers = [SigningKey.generate(signing.ED25519) for _ in range(20)]
+        return dataclasses.replace(given, lease=lease.issue(_lease_of(given), (office.release, *strangers)))
+
+    office.bend = bend
+    for fresh in (True, False):
+        device.room().pull("digits", fresh=fresh)
+        (installed,) = device.room().store.need().installs
+        assert len(installed.lease) == 1
+    with device.room().load("digits", offline="only"):
+        pass
 
 
 def test_a_lease_for_another_device_is_refused(device, office, ephemerals):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from protocol_client import Bench, problem, run
+from strongroom.server.counters.memory import MemoryCounters
 from strongroom.server.ledger import upgrade
 from strongroom.server.ledger.engine import sqlite_url
 from strongroom.server.ledger.sql import SqlLedger
@@ -49,6 +50,44 @@ def test_the_very_same_bytes_again() -> None:
         again = await bench.devices.post("/v1/releases", content=first.request.content, headers=first.request.headers)
         assert (first.status_code, again.status_code, problem(again)["code"]) == (200, 401, "proof")
         assert len(await bench.events("release.granted")) == 1
+
+    run(story)
+
+
+def test_the_very_same_bytes_after_a_restart() -> None:
+    """N keeps a request until the server starts anew and has forgotten its proof: it is older than the process."""
+
+    async def story(bench: Bench) -> None:
+        await bench.publish()
+        device = await bench.device("ada", "digits")
+        first = await device.try_release()
+        bench.clock.advance(5)
+        object.__setattr__(bench.office, "counters", MemoryCounters(started=bench.clock()))
+        again = await bench.devices.post("/v1/releases", content=first.request.content, headers=first.request.headers)
+        assert (first.status_code, again.status_code, problem(again)["code"]) == (200, 401, "proof")
+        assert (await device.try_release()).status_code == 200
+
+    run(story)
+
+
+def test_refused_proofs_are_in_the_audit_log_and_fill_no_disk() -> None:
+    """The refusal of a replay has a row that names the device; a thousand of them have one a minute."""
+
+    async def story(bench: Bench) -> None:
+        await bench.publish()
+        ada, eve = await bench.device("ada", "digits"), await bench.device("eve", "digits")
+        for device in (ada, eve):
+            first = (await device.try_release()).request
+            for _ in range(10):
+                answer = await bench.devices.post("/v1/releases", content=first.content, headers=first.headers)
+                assert (answer.status_code, problem(answer)["code"]) == (401, "proof")
+        rows = await bench.events("caller.refused")
+        assert [(row.actor, row.detail["code"]) for row in rows] == [(ada.id, "proof"), (eve.id, "proof")]
+        body = b'{"model":"digits","purpose":"release"}'
+        stolen = await eve.send("/v1/challenges", body, token=ada.token)
+        assert (stolen.status_code, problem(stolen)["code"]) == (401, "token")
+        *_, row = await bench.events("caller.refused")
+        assert (row.actor, row.detail["reference"]) == (ada.id, problem(stolen)["instance"])
 
     run(story)
 

@@ -239,7 +239,7 @@ def test_a_wrapped_key_moved_to_another_row_does_not_unwrap() -> None:
         (other,) = [one for one in files if one is not mine]
         files[files.index(mine)] = dataclasses.replace(mine, wrapped=other.wrapped)
         response = await eve.try_release()
-        assert (response.status_code, problem(response)["code"]) == (500, "internal")
+        assert (response.status_code, problem(response)["code"]) == (503, "vault-refused")
         assert bench.ledger.tables.releases == []
         (event,) = await bench.events("release.refused")
         assert event.detail["code"] == "vault-refused"

@@ -173,3 +173,18 @@ def test_other_base64_is_refused(text):
     with pytest.raises(IntegrityError) as caught:
         canonical.from_base64url(text)
     assert caught.value.code == Code.JSON_NOT_CANONICAL
+
+
+@pytest.mark.parametrize("piece", [b"{}", b"[]", b"0", b'"ab"', b'{"a":0}'])
+def test_a_number_of_values_that_would_fill_the_memory(piece):
+    """E10: 8 MiB of `{}` would be gigabytes of objects; they are counted before any is made."""
+    data = b"[" + b",".join([piece] * 1_000_001) + b"]"
+    with pytest.raises(IntegrityError) as caught:
+        canonical.decode(data, limit=len(data))
+    assert caught.value.code == Code.JSON_TOO_LARGE
+
+
+def test_the_largest_table_of_contents_is_read():
+    files = [{"path": f"{number:x}", "sha256": "", "size": number} for number in range(65_536)]
+    data = canonical.encode({"files": files, "overlayable": [one["path"] for one in files]})
+    assert len(canonical.decode(data, limit=len(data))["files"]) == 65_536

@@ -7,6 +7,7 @@ Roles: `admin` may do everything; `operator` keeps accounts, rights and tokens; 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from strongroom import names
 from strongroom.errors import Code, DeniedError, InputError
@@ -67,7 +68,7 @@ async def add_account(office: Office, operator: Operator, name: str, visit: Visi
         DeniedError: FORBIDDEN.
         InputError: NAME, or CONFLICT if an account or user has this name.
     """
-    allow(operator, KEEPERS)
+    await allow(office, operator, KEEPERS, "add an account", visit.reference)
     names.check("account", name)
     account = Account(office.new_id("acc"), name, ACTIVE, visit.now)
     user = User(office.new_id("usr"), account.id, name, ACTIVE, visit.now)
@@ -81,7 +82,7 @@ async def add_account(office: Office, operator: Operator, name: str, visit: Visi
 
 async def list_accounts(office: Office, operator: Operator, after: str) -> tuple[AccountView, ...]:
     """Return up to 100 accounts by name, after the given name. Raises DeniedError(FORBIDDEN)."""
-    allow(operator, READERS)
+    await allow(office, operator, READERS, "list accounts")
     async with office.ledger.begin() as tx:
         rows = await tx.accounts(after=after, limit=MOST_LISTED)
         return tuple([AccountView(row, tuple(user.name for user in await tx.users(row.id))) for row in rows])
@@ -94,7 +95,7 @@ async def add_entitlement(office: Office, operator: Operator, right: Right, visi
         DeniedError: FORBIDDEN; NOT_FOUND for an account or user that is not there.
         InputError: NAME; ARGUMENT for a time that is over.
     """
-    allow(operator, KEEPERS)
+    await allow(office, operator, KEEPERS, "add a right", visit.reference)
     names.check("model", right.model)
     if right.channel is not None:
         names.check("channel", right.channel)
@@ -136,7 +137,7 @@ async def remove_entitlement(office: Office, operator: Operator, id_: str, visit
     Raises:
         DeniedError: FORBIDDEN or NOT_FOUND.
     """
-    allow(operator, KEEPERS)
+    await allow(office, operator, KEEPERS, "remove a right", visit.reference)
     async with office.ledger.begin() as tx:
         if not await tx.remove_entitlement(id_):
             raise DeniedError(Code.NOT_FOUND, "there is no such right", where=id_)
@@ -147,7 +148,7 @@ async def list_entitlements(
     office: Office, operator: Operator, account: str, model: str
 ) -> tuple[EntitlementView, ...]:
     """Return an account's rights to a model. Raises DeniedError(FORBIDDEN or NOT_FOUND), InputError(NAME)."""
-    allow(operator, READERS)
+    await allow(office, operator, READERS, "list rights")
     names.check("model", model)
     async with office.ledger.begin() as tx:
         owner = await _account(tx, account)
@@ -163,7 +164,7 @@ async def add_operator(office: Office, operator: Operator, name: str, role: str,
         DeniedError: FORBIDDEN.
         InputError: NAME; ARGUMENT for a role that is none; CONFLICT.
     """
-    allow(operator, ("admin",))
+    await allow(office, operator, ("admin",), "add an operator", visit.reference)
     names.check("operator", name)
     if role not in ROLES:
         raise InputError(Code.ARGUMENT, "not a role", where="role", next_step=f"use one of {', '.join(ROLES)}")
@@ -186,7 +187,7 @@ async def issue_token(
         DeniedError: FORBIDDEN; NOT_FOUND for a user that is not there.
         InputError: ARGUMENT for a life longer than 7 days.
     """
-    allow(operator, KEEPERS)
+    await allow(office, operator, KEEPERS, "issue a token", visit.reference)
     life = office.policy.user_token_seconds if seconds is None else seconds
     if not 1 <= life <= MAX_USER_TOKEN_SECONDS:
         raise InputError(Code.ARGUMENT, f"a user token lives 1 to {MAX_USER_TOKEN_SECONDS} seconds", where="seconds")
@@ -200,19 +201,47 @@ async def issue_token(
 
 async def list_devices(office: Office, operator: Operator, after: str) -> Sequence[DeviceRow]:
     """Return up to 100 devices by id, after the given id. Raises DeniedError(FORBIDDEN)."""
-    allow(operator, READERS)
+    await allow(office, operator, READERS, "list devices")
     async with office.ledger.begin() as tx:
         return await tx.devices(after=after, limit=MOST_LISTED)
 
 
-def allow(operator: Operator, roles: Sequence[str]) -> None:
-    """Refuse every role but these.
+async def allow(office: Office, operator: Operator, roles: Sequence[str], what: str, reference: str = "") -> None:
+    """Refuse every role but these, and write the refusal into the audit log.
+
+    Args:
+        office: its ledger and its clock.
+        operator: who asks.
+        roles: who may.
+        what: what is asked for, in a word or two.
+        reference: of the request, if the caller has it.
 
     Raises:
         DeniedError: FORBIDDEN.
     """
     if operator.role not in roles:
-        raise DeniedError(Code.FORBIDDEN, "this role may not do that", where=operator.role)
+        await forbid(office, operator, what, reference, why="this role may not do that")
+
+
+async def forbid(office: Office, operator: Operator, what: str, reference: str, *, why: str) -> NoReturn:
+    """Refuse an operator something, and write it down.
+
+    Raises:
+        DeniedError: FORBIDDEN.
+    """
+    async with office.ledger.begin() as tx:
+        await tx.add_audit(
+            event(
+                Event.OPERATOR_REFUSED,
+                at=office.now(),
+                actor=operator.id,
+                subject=what,
+                code=str(Code.FORBIDDEN),
+                role=operator.role,
+                reference=reference,
+            )
+        )
+    raise DeniedError(Code.FORBIDDEN, why, where=what)
 
 
 async def _account(tx: Transaction, id_or_name: str) -> Account:

@@ -23,6 +23,7 @@ class Event(StrEnum):
     USER_ADDED = "user.added"
     OPERATOR_ADDED = "operator.added"
     OPERATOR_REFUSED = "operator.refused"
+    CALLER_REFUSED = "caller.refused"
     TOKEN_ISSUED = "token.issued"  # noqa: S105 - the name of an event
     ENTITLEMENT_ADDED = "entitlement.added"
     ENTITLEMENT_REMOVED = "entitlement.removed"
@@ -30,7 +31,6 @@ class Event(StrEnum):
     DEVICE_ENROLLED = "device.enrolled"
     DEVICE_RENEWED = "device.renewed"
     DEVICE_REFUSED = "device.refused"
-    CHALLENGE_ISSUED = "challenge.issued"
     CHALLENGE_REFUSED = "challenge.refused"
     RELEASE_GRANTED = "release.granted"
     RELEASE_REFUSED = "release.refused"
@@ -38,6 +38,7 @@ class Event(StrEnum):
     URLS_REFUSED = "urls.refused"
     DEPOSIT_ACCEPTED = "deposit.accepted"
     DEPOSIT_REFUSED = "deposit.refused"
+    DEPOSIT_REPLACED = "deposit.replaced"
     VERSION_CHECKING = "version.checking"
     VERSION_READY = "version.ready"
     VERSION_FAILED = "version.failed"
@@ -90,6 +91,11 @@ def _without_secrets(name: str, value: Any, depth: int) -> Any:  # noqa: ANN401 
     return _LONG.sub(REDACTED, _JWS.sub(REDACTED, _QUERY.sub(f"?{REDACTED}", str(value))))
 
 
+def _without_colours(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    fields.pop("color_message", None)  # uvicorn says its lines twice
+    return fields
+
+
 def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
     """Send every log line of this process, ours and the libraries', as redacted JSON to standard error.
 
@@ -107,6 +113,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     finish: list[structlog.typing.Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
+        _without_colours,
         redact,  # after exceptions became text, so that nothing is rendered behind its back
         structlog.processors.JSONRenderer(sort_keys=True),
     ]
@@ -115,6 +122,8 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for name in ("alembic", "uvicorn.error"):  # their start-up lines would hide ours; who looks for a fault gets them
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else max(root.level, logging.WARNING))
     structlog.configure(
         processors=[*ours, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,

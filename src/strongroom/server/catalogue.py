@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from strongroom import names
+from strongroom.canonical import MAX_INTEGER
 from strongroom.errors import Code, DeniedError
 from strongroom.server.accounts import MOST_LISTED, ROLES, allow
 from strongroom.server.office import Office
@@ -41,7 +42,7 @@ class VersionView:
 
 async def list_models(office: Office, operator: Operator, after: str) -> tuple[tuple[str, dict[str, str]], ...]:
     """Return up to 100 models after the given name, each with its channels. Raises DeniedError(FORBIDDEN)."""
-    allow(operator, ROLES)
+    await allow(office, operator, ROLES, "list models")
     async with office.ledger.begin() as tx:
         found = await tx.models(after=after, limit=MOST_LISTED)
         return tuple([(name, await tx.channels(name)) for name in found])
@@ -54,7 +55,7 @@ async def show_model(office: Office, operator: Operator, model: str) -> ModelVie
         DeniedError: FORBIDDEN.
         InputError: NAME.
     """
-    allow(operator, ROLES)
+    await allow(office, operator, ROLES, "show a model")
     names.check("model", model)
     async with office.ledger.begin() as tx:
         channels = await tx.channels(model)
@@ -62,7 +63,7 @@ async def show_model(office: Office, operator: Operator, model: str) -> ModelVie
         newest = await tx.newest_counter(model)
     epoch, counter = newest or (1, 0)
     ordered = office.trust.epoch_of(model)
-    following = (ordered, 1) if ordered > epoch else (epoch, counter + 1)
+    following = (ordered, 1) if ordered > epoch else (epoch, min(counter + 1, MAX_INTEGER))  # shown, whatever is there
     return ModelView(model, channels, tuple(versions), following)
 
 
@@ -73,7 +74,7 @@ async def show_version(office: Office, operator: Operator, model: str, version: 
         DeniedError: FORBIDDEN or NOT_FOUND.
         InputError: NAME.
     """
-    allow(operator, ROLES)
+    await allow(office, operator, ROLES, "show a version")
     names.check("model", model)
     names.check("version", version)
     async with office.ledger.begin() as tx:

@@ -6,10 +6,13 @@ can be wrong with a token or a proof gives the same answer, whatever it was.
 
 import hashlib
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from strongroom.errors import Code, DeniedError
 from strongroom.server import tokens
+from strongroom.server.audit import Event, event
 from strongroom.server.office import Office
 from strongroom.server.ports import Account, DeviceRow, Operator, User
 from strongroom.signing import PublicKey
@@ -17,6 +20,7 @@ from strongroom.wire import dpop
 
 ACTIVE = "active"
 PROOF_LIFE = 60  # seconds a DPoP proof may be old, and may be ahead (docs/spec/protocol.md section 2)
+REFUSAL_SECONDS = 60  # one audit row in this time for the same caller and code: who guesses fills no disk
 
 _CREDENTIAL = re.compile(r"(\w{1,16}) ([A-Za-z0-9._~+/=-]{1,4096})", re.ASCII)
 
@@ -74,16 +78,18 @@ async def identify_user(office: Office, visit: Visit, authorization: str | None,
         DeniedError: UNAUTHENTICATED, TOKEN or PROOF.
     """
     token = _credential(authorization, "Bearer")
-    claims = office.tokens.read(token, now=visit.now)
-    if claims.scope != tokens.USER:
-        raise _token_refused()
-    key = await _proven(office, visit, proof, token)
-    async with office.ledger.begin() as tx:
-        user = await tx.user(claims.subject)
-        account = await tx.account(user.account) if user else None
-    if user is None or account is None or user.state != ACTIVE or account.state != ACTIVE:
-        raise _token_refused()
-    return UserCaller(user, account, key, token)
+    async with _noting(office, "user", visit.now, visit.reference) as caller:
+        claims = office.tokens.read(token, now=visit.now)
+        caller.actor = claims.subject
+        if claims.scope != tokens.USER:
+            raise _token_refused()
+        key = await _proven(office, visit, proof, token)
+        async with office.ledger.begin() as tx:
+            user = await tx.user(claims.subject)
+            account = await tx.account(user.account) if user else None
+        if user is None or account is None or user.state != ACTIVE or account.state != ACTIVE:
+            raise _token_refused()
+        return UserCaller(user, account, key, token)
 
 
 async def identify_device(office: Office, visit: Visit, authorization: str | None, proof: str | None) -> DeviceCaller:
@@ -93,36 +99,73 @@ async def identify_device(office: Office, visit: Visit, authorization: str | Non
         DeniedError: UNAUTHENTICATED, TOKEN or PROOF.
     """
     token = _credential(authorization, "DPoP")
-    claims = office.tokens.read(token, now=visit.now)
-    if claims.scope != tokens.DEVICE:
-        raise _token_refused()
-    key = await _proven(office, visit, proof, token)
-    if dpop.jkt(key) != claims.jkt:  # a stolen token with the thief's own key
-        raise _token_refused()
-    async with office.ledger.begin() as tx:
-        device = await tx.device(claims.subject)
-        user = await tx.user(device.user) if device else None
-        account = await tx.account(device.account) if device else None
-    if device is None or user is None or account is None or device.thumbprint != thumbprint(key):
-        raise _token_refused()
-    if device.state != ACTIVE or user.state != ACTIVE or account.state != ACTIVE:
-        raise _token_refused()
-    return DeviceCaller(user, account, device, key, token)
+    async with _noting(office, "device", visit.now, visit.reference) as caller:
+        claims = office.tokens.read(token, now=visit.now)
+        caller.actor = claims.subject
+        if claims.scope != tokens.DEVICE:
+            raise _token_refused()
+        key = await _proven(office, visit, proof, token)
+        if dpop.jkt(key) != claims.jkt:  # a stolen token with the thief's own key
+            raise _token_refused()
+        async with office.ledger.begin() as tx:
+            device = await tx.device(claims.subject)
+            user = await tx.user(device.user) if device else None
+            account = await tx.account(device.account) if device else None
+        if device is None or user is None or account is None or device.thumbprint != thumbprint(key):
+            raise _token_refused()
+        if device.state != ACTIVE or user.state != ACTIVE or account.state != ACTIVE:
+            raise _token_refused()
+        return DeviceCaller(user, account, device, key, token)
 
 
-async def identify_operator(office: Office, authorization: str | None) -> Operator:
-    """Identify an operator by a bearer token of the admin API.
+async def identify_operator(office: Office, authorization: str | None, reference: str = "") -> Operator:
+    """Identify an operator by a bearer token of the admin API; `reference` is what a refusal is written down under.
 
     Raises:
         DeniedError: UNAUTHENTICATED or TOKEN.
     """
     token = _credential(authorization, "Bearer")
-    async with office.ledger.begin() as tx:
-        # looked up by its hash: how long the search takes says nothing about a token that is not there
-        operator = await tx.operator_by_token(tokens.hash_token(token))
-    if operator is None or operator.state != ACTIVE:
-        raise _token_refused()
-    return operator
+    async with _noting(office, "operator", office.now(), reference) as caller:
+        async with office.ledger.begin() as tx:
+            # looked up by its hash: how long the search takes says nothing about a token that is not there
+            operator = await tx.operator_by_token(tokens.hash_token(token))
+        if operator is not None:
+            caller.actor = operator.id
+        if operator is None or operator.state != ACTIVE:
+            raise _token_refused()
+        return operator
+
+
+@dataclass(slots=True)
+class _Caller:
+    """Who it is, as far as a token that verified has told: "" before that."""
+
+    actor: str = ""
+
+
+@asynccontextmanager
+async def _noting(office: Office, kind: str, now: int, reference: str) -> AsyncIterator[_Caller]:
+    """Write refusals of this block into the audit log, one a minute for the same caller and code."""
+    caller = _Caller()
+    try:
+        yield caller
+    except DeniedError as error:
+        name = f"refused:{kind}:{caller.actor}:{error.code}"
+        if await office.counters.once(name, made=now, expires=now + REFUSAL_SECONDS, now=now):
+            async with office.ledger.begin() as tx:
+                code = str(error.code)
+                await tx.add_audit(
+                    event(
+                        Event.CALLER_REFUSED,
+                        at=now,
+                        actor=caller.actor,
+                        subject=kind,
+                        code=code,
+                        where=error.where,
+                        reference=reference,
+                    )
+                )
+        raise
 
 
 async def _proven(office: Office, visit: Visit, proof: str | None, token: str) -> PublicKey:
@@ -130,8 +173,10 @@ async def _proven(office: Office, visit: Visit, proof: str | None, token: str) -
         raise DeniedError(Code.PROOF, "a proof of possession is needed", where="DPoP")
     seen = dpop.verify(proof, visit.method, visit.url, token, visit.now, leeway=PROOF_LIFE)
     name = f"dpop:{dpop.jkt(seen.key)}:{seen.jti}"
-    if not await office.counters.once(name, expires=seen.iat + PROOF_LIFE + 1, now=visit.now):
-        raise DeniedError(Code.PROOF, "this proof of possession was used before", where="DPoP")
+    expires = seen.iat + PROOF_LIFE + 1
+    if not await office.counters.once(name, made=seen.iat, expires=expires, now=visit.now):
+        step = "try again with a fresh proof"
+        raise DeniedError(Code.PROOF, "this proof was used before, or may have been", where="DPoP", next_step=step)
     return seen.key
 
 

@@ -206,6 +206,7 @@ class Transaction(Protocol):
     async def remove_entitlement(self, id_: str) -> bool: ...
 
     async def add_version(self, row: Version, files: Sequence[StoredFile]) -> None: ...  # CONFLICT on any unique
+    async def remove_version(self, id_: str) -> None: ...  # and its files; DATABASE if released or on a channel
     async def set_version_state(self, id_: str, state: str, *, reason: str = "") -> None: ...
     async def set_channel(self, model: str, channel: str, version_id: str) -> None: ...
     async def version(self, model: str, version: str) -> Version | None: ...
@@ -214,9 +215,10 @@ class Transaction(Protocol):
     async def channels(self, model: str) -> dict[str, str]: ...  # channel -> version
     async def versions(self, model: str) -> Sequence[Version]: ...  # newest (epoch, counter) first
     async def models(self, *, after: str = "", limit: int = 100) -> Sequence[str]: ...  # names, sorted
-    async def newest_counter(self, model: str) -> tuple[int, int] | None: ...  # (epoch, counter) ever used
+    async def newest_counter(self, model: str) -> tuple[int, int] | None: ...  # (epoch, counter) of what is there
     async def files(self, version_id: str) -> Sequence[StoredFile]: ...  # by position
     async def file(self, file_id: bytes) -> StoredFile | None: ...
+    async def version_of_object(self, object_name: str) -> Version | None: ...  # whose file lies under this name
     async def unfinished_versions(self) -> Sequence[Version]: ...  # state checking, for start-up
 
     async def add_challenge(self, row: ChallengeRow) -> None: ...
@@ -252,8 +254,11 @@ class Ledger(Protocol):
 class Counters(Protocol):
     """What was seen already, for a while. The truth of single-use challenges is the ledger, never here."""
 
-    async def once(self, key: str, *, expires: int, now: int) -> bool:
-        """Tell whether `key` was never seen before (it is remembered until `expires`, Unix seconds)."""
+    async def once(self, key: str, *, made: int, expires: int, now: int) -> bool:
+        """Tell whether `key` was surely never seen before; it is remembered until `expires` (Unix seconds).
+
+        False also for one `made` before these counters began to remember: it may have been seen by those before.
+        """
         ...
 
 
@@ -283,7 +288,7 @@ class LeavesParts(Protocol):
     """A store in which an interrupted upload leaves something behind."""
 
     def drop_unfinished(self) -> int:
-        """Remove it and return how much there was; never while uploads run."""
+        """Remove what is surely over and return how much there was; uploads of any process go on."""
         ...
 
 

@@ -8,10 +8,14 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import structlog
+
 from strongroom import names, sealed
-from strongroom.errors import Code, DeniedError, InputError, IntegrityError, StrongroomError
+from strongroom.canonical import MAX_INTEGER
+from strongroom.errors import Code, DeniedError, InputError, IntegrityError, StoreError, StrongroomError
 from strongroom.names import CHANNEL, MODEL, VERSION
 from strongroom.sealed.wiping import wipe
+from strongroom.server import accounts
 from strongroom.server.audit import Event, event
 from strongroom.server.identify import Visit
 from strongroom.server.office import Office
@@ -19,18 +23,24 @@ from strongroom.server.ports import Operator, StoredFile, Transaction, Version
 from strongroom.server.release import wrap_context
 from strongroom.shapes import Array, Binary, Integer, Nullable, Object, Text
 from strongroom.wire import hpke
+from strongroom.wire.trust import check_fresh
 
-ADMIN, PUBLISHER = "admin", "publisher"
+ADMIN, PUBLISHER = PUBLISHERS = ("admin", "publisher")
 UPLOADING, CHECKING, READY, FAILED = "uploading", "checking", "ready", "failed"
 KIND = "model"  # overlays and deltas have other owners and other rules
 MAX_FILES = 16  # what one grant can name
 MAX_HEAD_PART = 32 + 32 + 65_536 + 1_048_576 + 65_536  # bytes, docs/spec/sealed-file.md section 2
+MAX_SEALED = 4096  # bytes of a MEK sealed to a deposit key; the largest KEM needs 1,200
+MAX_STEP = 1_000_000  # how far a counter may go beyond the newest one: no single deposit uses up the order
+REPLACEABLE = (UPLOADING, FAILED)  # states in which no device ever saw a version
+
+_log = structlog.get_logger(__name__)
 
 _FILE = Object(
     {
         "head_part": Binary(MAX_HEAD_PART, 64),
         "size": Integer(1),
-        "sealed": Binary(4096, 32),
+        "sealed": Binary(MAX_SEALED, 32),
         "kem": Integer(1, 65_535),
     }
 )
@@ -68,7 +78,8 @@ class Deposit:
         },
         frozenset({"channel"}),
     )
-    LIMIT = 2 * MAX_FILES * MAX_HEAD_PART  # bytes of the body; base64url takes 4/3
+    # bytes of the body: base64url of head part and sealed MEK takes 4/3, names, numbers and line ends the rest
+    LIMIT = MAX_FILES * (4 * (MAX_HEAD_PART + MAX_SEALED) // 3 + 512) + 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +101,18 @@ class Accepted:
 async def begin_deposit(office: Office, operator: Operator, deposit: Deposit, visit: Visit) -> Accepted:
     """Check a deposit, wrap its keys, and say where the files go.
 
-    The same deposit sent again by its publisher before `complete` gets fresh links: a lost answer loses nothing.
+    The same deposit sent again by its publisher before anything is uploaded gets fresh links: a lost answer loses
+    nothing.
+    Another deposit of a version that is unfinished or failed, by its publisher or an admin, takes its place.
 
     Raises:
         DeniedError: FORBIDDEN, for a role that does not publish.
         InputError: DEPOSIT if anything in it does not fit; CONFLICT if the version, a file or a key is there already.
+        RefusedError: TRUST_EXPIRED, if trust.json is over.
     """
-    _may_publish(operator)
+    await accounts.allow(office, operator, PUBLISHERS, "deposit", visit.reference)
     try:
+        check_fresh(office.trust, visit.now)
         begun = await _begun_before(office, operator, deposit)
         if begun is None:
             begun = await _begin(office, operator, deposit, visit)
@@ -134,7 +149,7 @@ async def complete(office: Office, operator: Operator, model: str, version: str,
         DeniedError: FORBIDDEN for another role or another's deposit; NOT_FOUND.
         InputError: NAME; CONFLICT if an object is not there yet, or the version has failed.
     """
-    _may_publish(operator)
+    await accounts.allow(office, operator, PUBLISHERS, "complete a deposit", visit.reference)
     names.check("model", model)
     names.check("version", version)
     async with office.ledger.begin() as tx:
@@ -143,28 +158,27 @@ async def complete(office: Office, operator: Operator, model: str, version: str,
     if row is None:
         raise DeniedError(Code.NOT_FOUND, "there is no such version", where=f"{model}@{version}")
     if operator.role != ADMIN and row.publisher != operator.id:
-        raise DeniedError(Code.FORBIDDEN, "this deposit is another publisher's", where=f"{model}@{version}")
+        what = f"complete {model}@{version}"
+        await accounts.forbid(office, operator, what, visit.reference, why="this deposit is another publisher's")
     if row.state in (CHECKING, READY):
         return row
     if row.state != UPLOADING:
-        raise InputError(Code.CONFLICT, "this version is closed", where=row.state, next_step="publish a new version")
+        step = "seal and deposit it again"
+        raise InputError(Code.CONFLICT, "this version has failed", where=row.reason or row.state, next_step=step)
     for file in files:
         if await office.store.size(file.object_name) is None:
             raise InputError(Code.CONFLICT, "a file is not uploaded yet", where=f"file {file.position}")
     async with office.ledger.begin() as tx:
         current = await tx.version_by_id(row.id)
-        if current is None or current.state != UPLOADING:  # another `complete` was faster: leave its check alone
-            return current or row
+        if current is None:
+            raise InputError(Code.CONFLICT, "another deposit took this one's place", where=f"{model}@{version}")
+        if current.state != UPLOADING:  # another `complete` was faster: leave its check alone
+            return current
         await tx.set_version_state(row.id, CHECKING)
         await tx.add_audit(
             event(Event.VERSION_CHECKING, at=visit.now, actor=operator.id, subject=f"{model}@{version}", version=row.id)
         )
     return dataclasses.replace(row, state=CHECKING)
-
-
-def _may_publish(operator: Operator) -> None:
-    if operator.role not in (ADMIN, PUBLISHER):
-        raise DeniedError(Code.FORBIDDEN, "this role does not publish", where=operator.role)
 
 
 async def _begun_before(
@@ -176,8 +190,12 @@ async def _begun_before(
     if row is None or row.state != UPLOADING or row.publisher != operator.id or row.channel != deposit.channel:
         return None
     # The key was checked against this very head when the rows were made; a key sent along now is not looked at.
-    same = [file.head_part for file in files] == [file.head_part for file in deposit.files]
-    return (row.id, files) if same else None
+    if [file.head_part for file in files] != [file.head_part for file in deposit.files]:
+        return None
+    for file in files:
+        if await office.store.size(file.object_name) is not None:  # a link to it would be refused: it begins anew
+            return None
+    return row.id, files
 
 
 async def _begin(
@@ -196,10 +214,14 @@ async def _begin(
         created=visit.now,
     )
     async with office.ledger.begin() as tx:
-        await _check_order(tx, deposit)  # cheap, before any key is opened
+        await _check_order(office, tx, operator, deposit)  # cheap, before any key is opened
     files = tuple(_accept(office, version, index, file, visit) for index, file in enumerate(deposit.files))
+    left: tuple[StoredFile, ...] = ()
     async with office.ledger.begin() as tx:
-        await _check_order(tx, deposit)  # again, with nothing in between
+        old = await _check_order(office, tx, operator, deposit)  # again, with nothing in between
+        if old is not None:
+            left = tuple(await tx.files(old.id))
+            await _remove(tx, operator, old, visit)
         await tx.add_version(version, files)
         await tx.add_audit(
             event(
@@ -212,25 +234,71 @@ async def _begin(
                 bytes=sum(file.size for file in files),
             )
         )
+    await _delete(office, left)
     return version.id, files
 
 
-async def _check_order(tx: Transaction, deposit: Deposit) -> None:
-    if await tx.version(deposit.model, deposit.version) is not None:
+async def _remove(tx: Transaction, operator: Operator, old: Version, visit: Visit) -> None:
+    await tx.remove_version(old.id)
+    await tx.add_audit(
+        event(
+            Event.DEPOSIT_REPLACED,
+            at=visit.now,
+            actor=operator.id,
+            subject=f"{old.model}@{old.version}",
+            version=old.id,
+            state=old.state,
+            publisher=old.publisher,
+        )
+    )
+
+
+async def _delete(office: Office, files: Iterable[StoredFile]) -> None:
+    """Remove the objects of rows that are gone; one that stays behind takes room and nothing else."""
+    for file in files:
+        try:
+            await office.store.delete(file.object_name)
+        except StoreError as error:
+            _log.warning("an object nobody needs was left behind", object=file.object_name, code=str(error.code))
+
+
+async def _check_order(office: Office, tx: Transaction, operator: Operator, deposit: Deposit) -> Version | None:
+    """See that the deposit may come next; return the version whose place it takes, if there is one."""
+    old = await tx.version(deposit.model, deposit.version)
+    if old is not None and (old.state not in REPLACEABLE or (operator.id != old.publisher and operator.role != ADMIN)):
         raise InputError(
             Code.CONFLICT,
             "this version is there already",
             where=deposit.version,
             next_step="publish under a new version",
         )
-    newest = await tx.newest_counter(deposit.model)
-    if newest is not None and (deposit.epoch, deposit.counter) <= newest:
+    wanted = office.trust.epoch_of(deposit.model)
+    if deposit.epoch != wanted:
+        raise InputError(
+            Code.DEPOSIT,
+            f"epoch {deposit.epoch}, but trust.json says {wanted} for this model",
+            where="epoch",
+            next_step="seal again, for the epoch of trust.json",
+        )
+    others = [row for row in await tx.versions(deposit.model) if old is None or row.id != old.id]
+    newest = (others[0].epoch, others[0].counter) if others else (deposit.epoch, 0)
+    if (deposit.epoch, deposit.counter) <= newest:
         raise InputError(
             Code.DEPOSIT,
             f"epoch {deposit.epoch}, counter {deposit.counter} do not come after {newest[0]}, {newest[1]}",
             where="counter",
             next_step="seal again with the next counter",
         )
+    # the very last integer stays free, so that whatever is there has a next one
+    last = min((newest[1] if newest[0] == deposit.epoch else 0) + MAX_STEP, MAX_INTEGER - 1)
+    if deposit.counter > last:
+        raise InputError(
+            Code.DEPOSIT,
+            f"counter {deposit.counter} is too far ahead: at most {last} may come now",
+            where="counter",
+            next_step="seal again with the next counter",
+        )
+    return old
 
 
 def _accept(office: Office, version: Version, index: int, file: DepositedFile, visit: Visit) -> StoredFile:

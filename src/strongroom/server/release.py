@@ -30,6 +30,7 @@ from strongroom.wire.messages import (
     ReleaseAnswer,
     ReleaseRequest,
 )
+from strongroom.wire.trust import check_fresh
 
 
 async def release(
@@ -47,10 +48,12 @@ async def release(
     Raises:
         InputError: KEM_UNSUPPORTED or PUBLIC_KEY, before anything is used up.
         DeniedError: CHALLENGE, PROOF, or NOT_FOUND for "not yours" and "not there" alike.
-        RefusedError: EVIDENCE, KEY_REUSED.
+        RefusedError: TRUST_EXPIRED, before anything is used up; EVIDENCE, KEY_REUSED.
+        IntegrityError: VAULT_REFUSED if a wrapped key was altered or moved.
         StoreError: STORE_IO if the object is not there; DATABASE.
     """
     try:
+        check_fresh(office.trust, visit.now)  # no device would take the grant
         _check_key(office, request)
         record = await challenges.use(office, caller, request.challenge, challenges.RELEASE, visit)
         binding = _check_proof(caller, request, record.model, visit)

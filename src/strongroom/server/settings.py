@@ -4,13 +4,14 @@ Flag over `STRONGROOM_*` over `strongroom.toml` over default. No setting turns a
 inside the ranges of `policy.py`. Secrets are never settings: only the names of files that hold them are.
 """
 
+import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -22,8 +23,12 @@ FILE_NAME = "strongroom.toml"
 PREFIX = "STRONGROOM_"
 MAX_FILE = 65_536  # bytes
 
+# read by the command line, for devices and operators; every other STRONGROOM_* variable is a setting, or a mistake
+OTHER_VARIABLES = frozenset({"ADMIN_TOKEN", "CONFIG", "DIR", "HOME", "TOKEN", "TOKEN_FILE", "TRACE"})
+
 _DAY = 86_400
 _DEFAULTS = Policy()
+_TOML_TWICE = ("Cannot overwrite", "Cannot declare", "Duplicate")  # how tomllib begins to say so
 _TOML_PLACE = re.compile(r"\(at line (\d+), column \d+\)")
 _ORIGIN = re.compile(r"https://(?:[a-z0-9.-]{1,253}|\[[0-9a-f:]{2,45}\])(?::[0-9]{1,5})?\Z")
 
@@ -81,6 +86,7 @@ class Settings(BaseSettings):
 
     _directory: Path = PrivateAttr(default=Path())
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _unknown: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def directory(self) -> Path:
@@ -95,6 +101,13 @@ class Settings(BaseSettings):
     def resolve(self, path: str | Path) -> Path:
         """Return a path of these settings as an absolute one."""
         return self._directory / path
+
+    def unknown_variables(self) -> tuple[str, ...]:
+        """Tell, a sentence each, which STRONGROOM_* variables are nobody's: probably misspelt, and without effect.
+
+        They do not stop a server: an orchestrator may set some that only look like ours.
+        """
+        return self._unknown
 
     def origins(self) -> dict[str, Origin]:
         """Tell each setting's value and where it comes from, for `strongroom config show --origin`."""
@@ -146,12 +159,14 @@ def load(config: Path | None = None, **flags: str | int | Path | None) -> Settin
             return init_settings, env_settings, InitSettingsSource(settings_cls, values)
 
     origins = _origins(file, text, values, given)
+    _check_types(values, origins)
     try:
         settings = Loaded(**given)  # type: ignore[arg-type] # checked field by field by pydantic
     except ValidationError as error:
         raise _wrong(error, file, origins) from None
     settings._directory = file.parent  # noqa: SLF001 - where it was read from is not a setting
     settings._origins = origins  # noqa: SLF001
+    settings._unknown = tuple(_nobodys(os.environ))  # noqa: SLF001
     return settings
 
 
@@ -177,10 +192,13 @@ def _read(file: Path) -> tuple[str, dict[str, Any]]:
         raise SetupError(Code.CONFIG, "not UTF-8 text", where=str(file), next_step="is this the right file?") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         place = _TOML_PLACE.search(str(error))
-        line = place[1] if place else len(text.splitlines())  # "at end of document" is the other place it names
-        raise SetupError(
-            Code.CONFIG, "not valid TOML", where=f"{file} line {line}", next_step="mend this line"
-        ) from None
+        lines = text.splitlines()
+        line = int(place[1]) if place else len(lines)  # "at end of document" is the other place it names
+        what, step = "not valid TOML", "mend this line"
+        if str(error).startswith(_TOML_TWICE):
+            name = lines[line - 1].partition("=")[0].strip()
+            what, step = f"{name[:40]!a} is set twice", "keep one of the two lines"
+        raise SetupError(Code.CONFIG, what, where=f"{file} line {line}", next_step=step) from None
 
 
 def _origins(file: Path, text: str, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
@@ -206,9 +224,46 @@ def _wrong(error: ValidationError, file: Path, origins: Mapping[str, str]) -> Se
         return SetupError(
             Code.CONFIG, f"unknown setting {name[:40]!a}", where=where, next_step=f"remove it; known are: {known}"
         )
-    return SetupError(
-        Code.CONFIG, f"{name}: {first['msg']}", where=where, next_step=f"set {name} to a value in its range"
-    )
+    return _not_allowed(name, where)
+
+
+def _check_types(values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    """Refuse what pydantic would bend into shape: true as 1, 1.0 as 1, "1" as 1. A variable is always text."""
+    for name, value in values.items():
+        field = Settings.model_fields.get(name)
+        if field is not None and type(value) is not (int if field.annotation is int else str):
+            raise _not_allowed(name, origins[name])
+
+
+def _not_allowed(name: str, where: str) -> SetupError:
+    default = Settings.model_fields[name].default
+    shown = f'"{default}"' if isinstance(default, (str, Path)) else f"{default}"
+    step = f"set it to one, or remove it: the default is {shown}" if default is not None else "set it to one"
+    return SetupError(Code.CONFIG, f"{name} is not {_rule(name)}", where=where, next_step=step)
+
+
+def _rule(name: str) -> str:
+    """Say in words what a setting may be."""
+    field = Settings.model_fields[name]
+    if field.annotation is int:
+        low = next(one.ge for one in field.metadata if hasattr(one, "ge"))
+        high = next(one.le for one in field.metadata if hasattr(one, "le"))
+        return f"a whole number from {low} to {high}"
+    if choices := [one for one in get_args(field.annotation) if isinstance(one, str)]:
+        return f"one of {', '.join(choices)}"
+    if field.metadata:
+        return "https://HOST or https://HOST:PORT in lower case, without a path"
+    return "text in quotation marks"
+
+
+def _nobodys(variables: Iterable[str]) -> Iterator[str]:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {
+        f"{PREFIX}{name}" for name in OTHER_VARIABLES
+    }
+    for name in sorted(variables):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            close = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)
+            yield f"{name} has no effect: no setting has this name" + (f"; is {close[0]} meant?" if close else "")
 
 
 def _without_password(value: str) -> str:

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from strongroom.errors import Code, SetupError, StrongroomError
 from strongroom.server.counters.memory import MemoryCounters
 from strongroom.server.ledger import current, head
-from strongroom.server.ledger.engine import sqlite_url
+from strongroom.server.ledger.engine import EMPTY_STEP, place, read_url, sqlite_url
 from strongroom.server.ledger.sql import SqlLedger
 from strongroom.server.office import Office
 from strongroom.server.settings import Settings
@@ -21,6 +23,8 @@ from strongroom.wire import trust as trust_file
 from strongroom.wire.trust import Trust
 
 MAX_PASSPHRASE = 1024  # bytes
+
+_log = structlog.get_logger(__name__)
 
 
 def wall_clock() -> int:
@@ -57,9 +61,7 @@ def open_office(
     trust, documents = read_trust(settings.resolve(settings.trust))
     _check_roles(trust, keyring, settings)
     url = database_url(settings)
-    if current(url) != head():
-        step = "run `strongroom db upgrade`"
-        raise SetupError(Code.DATABASE, "the database has not this version's tables", next_step=step)
+    _check_tables(url)
     objects = settings.resolve(settings.objects)
     if not objects.is_dir():
         step = "make it, or mend objects in strongroom.toml"
@@ -67,11 +69,12 @@ def open_office(
     store = FolderStore(
         objects, settings.public_url, keyring.url_key, keep_free=settings.keep_free_bytes, random=random
     )
+    _warn(settings, trust, now())
     return Office(
         ledger=SqlLedger.open(url),
         vault=keyring,
         store=store,
-        counters=MemoryCounters(),
+        counters=MemoryCounters(started=now()),
         release_signers=(keyring.release_signer,),
         deposit_keys=(keyring.deposit_key,),
         tokens=TokenIssuer(keyring.token_signer, settings.public_url),
@@ -83,6 +86,27 @@ def open_office(
         now=now,
         random=random,
     )
+
+
+def _check_tables(url: str) -> None:
+    revision, where = current(url), place(read_url(url))
+    if revision is None:
+        raise SetupError(Code.DATABASE, "the database is empty", where=where, next_step=EMPTY_STEP)
+    if revision != head():
+        step = "run `strongroom db upgrade`"
+        raise SetupError(Code.DATABASE, "the database has not this version's tables", where=where, next_step=step)
+
+
+def _warn(settings: Settings, trust: Trust, now: int) -> None:
+    """Say at the start what works, but not as it seems to."""
+    where = str(settings.resolve(settings.trust))
+    step = "let the owners sign the next trust.json"
+    if now >= trust.expires:
+        _log.warning("trust.json has expired: nothing is released or deposited", where=where, next=step)
+    elif all(now >= one.expires for one in trust.deposit):
+        _log.warning("trust.json names no deposit key in force: nothing can be deposited", where=where, next=step)
+    for unknown in settings.unknown_variables():
+        _log.warning(unknown)
 
 
 def open_vault(

@@ -66,6 +66,11 @@ def verified_keys(jwss: Sequence[str], typ: str, role: Role, where: str) -> tupl
     return _bytes(payloads.pop(), where), frozenset(verified)
 
 
+def by_role(jwss: Sequence[str], typ: str, role: Role, where: str = "") -> tuple[str, ...]:
+    """Return those that name a key of the role; whether they verify is not asked. Raises IntegrityError(SIGNATURE)."""
+    return tuple(one for one in jwss if role.key(_read_header(_split(one, where)[0], typ, where)) is not None)
+
+
 def verify_key(jws: str, typ: str, key: PublicKey, where: str = "") -> bytes:
     """Return the payload if this one key signed it.
 

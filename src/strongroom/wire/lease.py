@@ -71,6 +71,21 @@ def read_signed(jwss: Sequence[str], trust: Trust) -> Lease:
     return lease
 
 
+def known(jwss: Sequence[str], trust: Trust) -> tuple[str, ...]:
+    """Return the signatures of a lease that name keys of the release role: the others prove nothing and may be large.
+
+    Raises:
+        IntegrityError: SIGNATURE, if one is no JWS.
+    """
+    return jws.by_role(jwss, TYP, trust.release, "lease")
+
+
+def offline_until(lease: Lease, *, last_contact: int | None = None) -> int:
+    """Return the first second at which a lease does not open any more. Arguments as `check_open`."""
+    contact = lease.issued if last_contact is None else max(lease.issued, last_contact)
+    return min(lease.expires, contact + lease.max_offline)
+
+
 def check_open(lease: Lease, now: int, *, last_contact: int | None = None) -> None:
     """Refuse to open under a lease that is over.
 
@@ -82,7 +97,6 @@ def check_open(lease: Lease, now: int, *, last_contact: int | None = None) -> No
     Raises:
         RefusedError: LEASE_EXPIRED, at `expires` or `max_offline` seconds after the last contact.
     """
-    contact = lease.issued if last_contact is None else max(lease.issued, last_contact)
-    if now >= lease.expires or now - contact >= lease.max_offline:
+    if now >= offline_until(lease, last_contact=last_contact):
         what = f"the lease for {lease.model} {lease.version} is over"
         raise RefusedError(Code.LEASE_EXPIRED, what, where=lease.model, next_step="connect and pull the model again")

@@ -1,11 +1,13 @@
 """Every message of the device API (docs/spec/protocol.md section 4): frozen values over closed shapes.
 
+Tokens, proofs, links and what is sealed or signed for one device do not print.
+
 Fields are append-only once released: a field is never renamed, re-ordered in meaning or reused. Binary fields are
 bytes here and base64url without padding on the wire; times are integer seconds since 1970 UTC.
 """
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from strongroom import canonical
@@ -151,7 +153,7 @@ class EnrolRequest(Message):
     public_key: PublicKey
     device: Device
     evidence: tuple[Evidence, ...]
-    proof: str
+    proof: str = field(repr=False)
 
     SHAPE = Object(
         {
@@ -171,7 +173,7 @@ class EnrolAnswer(Message):
 
     device_id: str
     account: str
-    token: str
+    token: str = field(repr=False)
     token_expires: int
     server_time: int
 
@@ -200,7 +202,7 @@ class ReleaseRequest(Message):
     device: Device
     evidence: tuple[Evidence, ...]
     signals: dict[str, str | int]
-    proof: str
+    proof: str = field(repr=False)
     have: Have | None = None
 
     SHAPE = Object(
@@ -246,7 +248,7 @@ class GrantFile(Message):
     suite: int
     head: bytes  # SHA-512 of the head
     size: int
-    url: str
+    url: str = field(repr=False)  # whoever has it may read the object
 
     SHAPE = Object(
         {
@@ -321,10 +323,11 @@ class Grant(Message):
     files: tuple[GrantFile, ...]
     urls_expire: int
     latest: Latest
-    lease: tuple[str, ...]
+    lease: tuple[str, ...] = field(repr=False)
     reactions: tuple[str, ...]
     server_time: int
-    sealed: bytes | None = None  # HPKE enc || ct over the MEKs, 32 bytes each, in the order of `files`
+    # HPKE enc || ct over the MEKs, 32 bytes each, in the order of `files`
+    sealed: bytes | None = field(default=None, repr=False)
 
     SHAPE = Object(
         {
@@ -358,7 +361,7 @@ class Grant(Message):
 class ReleaseAnswer(Message):
     """The signed grant."""
 
-    grant: tuple[str, ...]
+    grant: tuple[str, ...] = field(repr=False)
 
     SHAPE = Object({"grant": Array(Text(400_000, r"[A-Za-z0-9_.-]+"), most=8, least=1)})
     LIMIT = 1_048_576
@@ -369,7 +372,7 @@ class UrlsRequest(Message):
     """`POST /v1/releases/{id}/urls`: fresh links to the same ciphertext; no key comes with them."""
 
     challenge: bytes
-    proof: str
+    proof: str = field(repr=False)
     seconds: int | None = None  # a shorter life than policy allows; a longer one is refused
 
     SHAPE = Object({"challenge": DIGEST32, "proof": JWS, "seconds": Integer(1, 604_800)}, frozenset({"seconds"}))
@@ -379,7 +382,7 @@ class UrlsRequest(Message):
 class UrlsAnswer(Message):
     """Links in the order of the grant's files."""
 
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = field(repr=False)
     urls_expire: int
 
     SHAPE = Object({"urls": Array(Text(2048), most=16, least=1), "urls_expire": TIME})

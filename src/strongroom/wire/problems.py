@@ -58,6 +58,8 @@ REFUSALS: Final = {
     Code.STORE_IO: Refusal(503, UnreachableError),
     Code.STORE_DAMAGED: Refusal(503, UnreachableError),
     Code.VAULT_SEALED: Refusal(503, UnreachableError),
+    Code.VAULT_REFUSED: Refusal(503, UnreachableError),
+    Code.TRUST_EXPIRED: Refusal(503, UnreachableError),
     Code.UNREACHABLE: Refusal(503, UnreachableError),
 }
 
@@ -67,11 +69,17 @@ _BY_STATUS: Final = {
     404: (Code.NOT_FOUND, DeniedError),
     409: (Code.CONFLICT, InputError),
     413: (Code.TOO_LARGE, InputError),
+    414: (Code.TOO_LARGE, InputError),
+    431: (Code.TOO_LARGE, InputError),
     416: (Code.RANGE, InputError),
 }
 _NEXT: Final = {
     401: "get a new token, or enrol this device again",
     404: "check the name, and what the account is entitled to",
+}
+_NEXT_OF_CODE: Final = {
+    Code.TRUST_EXPIRED: "the server's trust.json is over: its owners must sign the next one",
+    Code.VAULT_REFUSED: "tell whoever runs the server, with the reference",
 }
 
 
@@ -91,7 +99,7 @@ def error_of(status: int, body: bytes) -> StrongroomError:
     if isinstance(reference, str) and _REFERENCE.fullmatch(reference):
         what += f"; its reference is {reference}"
     default = "try again later" if status >= 500 else ""
-    return family(code, what, next_step=_NEXT.get(status, default))
+    return family(code, what, next_step=_NEXT_OF_CODE.get(code) or _NEXT.get(status, default))
 
 
 def _fields(body: bytes) -> dict[str, object]:

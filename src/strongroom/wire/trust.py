@@ -142,11 +142,13 @@ def encode(trust: Trust, signers: Iterable[Signer]) -> bytes:
     """Sign a document and return the file; a new version is signed by its own owners and those of the one before.
 
     Raises:
-        IntegrityError: SHAPE or PUBLIC_KEY, when the document could not be read back.
+        IntegrityError: JSON_TOO_LARGE, SHAPE or PUBLIC_KEY, when the document could not be read back.
     """
     payload = canonical.encode(trust.to_value())
     _parse(payload)
-    return join(jws.sign(TYP, payload, signers))
+    data = join(jws.sign(TYP, payload, signers))
+    split(data)  # each signature repeats the payload
+    return data
 
 
 def join(signatures: Sequence[str]) -> bytes:

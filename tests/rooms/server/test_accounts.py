@@ -37,6 +37,49 @@ def test_each_role_does_its_own_work_only(role: str) -> None:
     run(story)
 
 
+def test_what_a_role_may_not_do_is_written_down() -> None:
+    """An auditor who tries doors leaves a row for each, under the reference of its refusal where there is one."""
+
+    async def story(bench: Bench) -> None:
+        token = await bench.operator("curious", "auditor")
+        answers = [
+            await bench.ask("POST", "/v1/accounts", {"name": "bob"}, token),
+            await bench.ask("POST", "/v1/tokens", {"user": "ada"}, token),
+            await bench.ask("GET", "/v1/deposit-context", None, token),
+            await bench.ask("POST", "/v1/models/digits/versions/1.0/complete", None, token),
+        ]
+        assert {answer.status_code for answer in answers} == {403}
+        rows = await bench.events("operator.refused")
+        assert [row.detail["reference"] for row in rows] == [problem(answer)["instance"] for answer in answers]
+        assert [row.subject for row in rows] == [
+            "add an account",
+            "issue a token",
+            "deposit context",
+            "complete a deposit",
+        ]
+        assert {(row.detail["role"], row.detail["code"]) for row in rows} == {("auditor", "forbidden")}
+        assert (await bench.ask("GET", "/v1/accounts", None, await bench.operator("p", "publisher"))).status_code == 403
+        assert [row.subject for row in await bench.events("operator.refused")][4:] == ["list accounts"]
+
+    run(story)
+
+
+def test_a_guessed_operator_token_is_written_down_once_a_minute() -> None:
+    async def story(bench: Bench) -> None:
+        for _ in range(5):
+            answer = await bench.ask("GET", "/v1/whoami", None, "sro_guess")
+            assert (answer.status_code, problem(answer)["code"]) == (401, "token")
+        (row,) = await bench.events("caller.refused")
+        assert (row.actor, row.subject, row.detail["code"]) == ("", "operator", "token")
+        assert row.detail["reference"]
+        assert "guess" not in repr(row)
+        bench.clock.advance(60)
+        await bench.ask("GET", "/v1/whoami", None, "sro_guess")
+        assert len(await bench.events("caller.refused")) == 2
+
+    run(story)
+
+
 def test_an_account_comes_with_its_first_user() -> None:
     async def story(bench: Bench) -> None:
         made = await bench.ask("POST", "/v1/accounts", {"name": "ada"})

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from strongroom.server.counters.memory import MemoryCounters
 
 
-def _once(counters, key, expires, now):
-    return asyncio.run(counters.once(key, expires=expires, now=now))
+def _once(counters, key, expires, now, made=None):
+    return asyncio.run(counters.once(key, made=now if made is None else made, expires=expires, now=now))
 
 
 def test_a_key_is_new_once_until_it_expires():
@@ -28,6 +28,14 @@ def test_when_full_it_refuses_rather_than_forgets():
     assert not _once(counters, "c", 10, 0)
     assert not _once(counters, "a", 10, 0)
     assert _once(counters, "c", 30, 10)
+
+
+def test_what_was_made_before_the_start_may_have_been_seen():
+    """A process that just started knows nothing of the proofs that were used with the one before it."""
+    counters = MemoryCounters(started=100)
+    assert not _once(counters, "a", 160, 101, made=99)
+    assert _once(counters, "a", 161, 101, made=100)
+    assert not _once(counters, "a", 161, 101, made=100)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 5), st.integers(0, 2)), max_size=60))

@@ -7,10 +7,11 @@ import stat
 import pytest
 
 from strongroom.errors import Code, DeniedError, InputError, InternalError, StoreError
-from strongroom.server.stores.folder import FolderStore
+from strongroom.server.stores.folder import UNFINISHED_SECONDS, FolderStore
 
 NAME = "0123456789abcdef" * 2
 KEY = bytes(32)
+NOW = 1_800_000_000
 
 
 async def _chunks(*parts):
@@ -92,8 +93,9 @@ def test_a_link_in_the_folder_is_not_followed(tmp_path):
     folder = tmp_path / "objects"
     folder.mkdir()
     (folder / NAME).symlink_to(tmp_path / "secret")
-    with pytest.raises(StoreError):
-        asyncio.run(_store(folder).read(NAME, 0, 6))
+    for work in (_store(folder).read(NAME, 0, 6), _store(folder).size(NAME)):
+        with pytest.raises(StoreError):
+            asyncio.run(work)
 
 
 @pytest.mark.parametrize(("method", "size"), [("GET", 1), ("PUT", None), ("DELETE", None), ("POST", 1), ("HEAD", None)])
@@ -121,10 +123,45 @@ def test_a_full_disk_refuses_before_the_first_byte(tmp_path):
 def test_leftovers_of_a_crash_are_swept_and_objects_stay(tmp_path):
     store = _store(tmp_path)
     asyncio.run(store.write(NAME, _chunks(b"x"), size=1))
-    (tmp_path / f"{'f' * 32}.abcd.part").write_bytes(b"half")
+    left = tmp_path / f"{'f' * 32}.abcd.part"
+    left.write_bytes(b"half")
+    os.utime(left, (NOW - UNFINISHED_SECONDS, NOW - UNFINISHED_SECONDS))
+    os.utime(tmp_path / NAME, (0, 0))
     assert asyncio.run(store.size("f" * 32)) is None
-    assert store.drop_unfinished() == 1
+    assert _store(tmp_path, now=lambda: NOW - 1).drop_unfinished() == 0
+    assert _store(tmp_path, now=lambda: NOW).drop_unfinished() == 1
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_an_upload_in_another_process_is_not_swept(tmp_path):
+    """A second `serve` on the same folder starts while an upload runs in the first: the upload ends well."""
+
+    async def story():
+        store = _store(tmp_path)
+
+        async def chunks():
+            yield b"ab"
+            assert _store(tmp_path).drop_unfinished() == 0
+            yield b"cd"
+
+        await store.write(NAME, chunks(), size=4)
+        return await store.read(NAME, 0, 4)
+
+    assert asyncio.run(story()) == b"abcd"
+
+
+def test_a_pipe_in_place_of_an_object_holds_nobody_up(tmp_path):
+    """B puts a FIFO at an object's name: an honest open would wait for a writer, for ever, one thread each time."""
+    os.mkfifo(tmp_path / NAME)
+    store = _store(tmp_path)
+    for work in (store.read(NAME, 0, 1), store.size(NAME), store.write(NAME, _chunks(b"x"), size=1)):
+        with pytest.raises(StoreError) as caught:
+            asyncio.run(asyncio.wait_for(work, 5))
+        assert caught.value.code == Code.STORE_IO
+    (tmp_path / NAME).unlink()
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(StoreError):
+        asyncio.run(store.size(NAME))
 
 
 def test_a_folder_that_is_gone_is_a_store_error(tmp_path):

@@ -1,5 +1,6 @@
 """The admin API as HTTP: who is asking first, strict JSON, and no way back to a key."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -194,5 +195,19 @@ def test_openapi_is_complete() -> None:
                 success = next(one for status, one in about["responses"].items() if status.startswith("2"))
                 assert method == "delete" or success["content"]["application/json"]["schema"], (method, path)
                 assert path == "/healthz" or about["security"] == [{"operator": []}]
+
+    run(story)
+
+
+@pytest.mark.parametrize("facts", ["{", '{"a": 1}', "\u00e9", "[" * 20])
+def test_a_damaged_row_is_the_offices_fault(facts: str) -> None:
+    """D wrote into the row of a device: whoever lists devices is told that the store is damaged."""
+
+    async def story(bench: Bench) -> None:
+        await bench.device("ada")
+        (row,) = bench.ledger.tables.devices
+        bench.ledger.tables.devices[:] = [dataclasses.replace(row, facts=facts)]
+        response = await bench.ask("GET", "/v1/devices")
+        assert (response.status_code, problem(response)["code"]) == (503, "store-damaged")
 
     run(story)

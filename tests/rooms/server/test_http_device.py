@@ -1,5 +1,6 @@
 """The device API as HTTP: sizes before parsing, types, trust, health, and its own description."""
 
+import os
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -7,12 +8,20 @@ from http import HTTPStatus
 import pytest
 
 from protocol_client import DEVICES, JSON, Bench, HandDevice, problem, run
-from strongroom.server.http import bodies
+from strongroom.server.http import app_device, bodies
 from strongroom.server.http.app_device import create_device_app
+from strongroom.wire import dpop
 from strongroom.wire import trust as trust_file
 from strongroom.wire.messages import ChallengeRequest, ReleaseRequest, TrustAnswer
 
-PATHS = ("/v1/challenges", "/v1/devices", "/v1/releases", "/v1/releases/rel_x/urls")
+PATHS = ("/v1/challenges", "/v1/devices", "/v1/releases", "/v1/releases/rel_AAAAAAAAAAAAAAAAAAAAAA/urls")
+
+
+def headers_of(device: HandDevice, path: str) -> dict[str, str]:
+    """The headers of a genuine request: of a user who enrols, or of a device."""
+    scheme, token = ("Bearer", device.user_token) if path == "/v1/devices" else ("DPoP", device.token)
+    proof = dpop.make(device.key, "POST", DEVICES + path, token, device.bench.clock(), os.urandom(16))
+    return JSON | {"Authorization": f"{scheme} {token}", "DPoP": proof}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -44,13 +53,13 @@ def test_sizes_are_checked_before_reading(path: str) -> None:
                 sent += 65_536
                 yield b" " * 65_536
 
-        headers = JSON | {"Authorization": "Bearer x"}
+        device = await bench.device("ada", "digits")
         for extra, most in (({"Content-Length": str(10 * 2**30)}, 0), ({}, ReleaseRequest.LIMIT + 2 * 65_536)):
             sent = 0
-            response = await bench.devices.post(path, content=endless(), headers=headers | extra)
+            response = await bench.devices.post(path, content=endless(), headers=headers_of(device, path) | extra)
             assert (response.status_code, problem(response)["code"]) == (413, "too-large")
             assert sent <= most
-        odd = await bench.devices.post(path, content=b"{}", headers=headers | {"Content-Length": "+2"})
+        odd = await bench.devices.post(path, content=b"{}", headers=headers_of(device, path) | {"Content-Length": "+2"})
         assert odd.status_code == 400
 
     run(story)
@@ -132,8 +141,26 @@ def test_a_trickling_body_is_given_up() -> None:
                 await asyncio.Event().wait()
 
         with pytest.raises(Exception, match="did not arrive"):
-            await bodies.read(Slow(), 100, seconds=0.01)
+            await bodies.read(Slow(), 100, marks=10, seconds=0.01)
         assert bench.ledger.tables.challenges == []
+
+    run(story)
+
+
+def test_a_proof_of_another_time_than_the_bodys_is_not_believed_longer() -> None:
+    """Credentials come first, but what is judged afterwards is judged by the time at which the body was there."""
+
+    async def story(bench: Bench) -> None:
+        device = await bench.device("ada", "digits")
+        await bench.publish()
+        request, _ = await device.release_request()
+
+        async def late() -> AsyncIterator[bytes]:
+            bench.clock.advance(61)
+            yield request.to_bytes()
+
+        response = await bench.devices.post("/v1/releases", content=late(), headers=headers_of(device, "/v1/releases"))
+        assert (response.status_code, problem(response)["code"]) == (403, "challenge")
 
     run(story)
 
@@ -180,6 +207,20 @@ def test_trust_documents_prove_themselves() -> None:
             assert (response.status_code, problem(response)["code"]) == (400, "argument"), bad
 
     run(story)
+
+
+@pytest.mark.parametrize("size", [1, 1000, 399_999, 400_000])
+def test_a_chain_is_as_long_as_a_device_reads(size: int) -> None:
+    """An answer over the reader's limit would end every device's following; a shorter one is followed and asked on."""
+    documents = tuple(("x" * size,) * 3 for _ in range(256))
+    sent = app_device._chain(documents)
+    assert len(TrustAnswer(sent).to_bytes()) <= TrustAnswer.LIMIT
+    assert sent == documents[: len(sent)]
+    more = documents[: len(sent) + 1]
+    assert sent == documents or len(TrustAnswer(more).to_bytes()) > TrustAnswer.LIMIT
+    assert app_device._chain(()) == ()
+    huge = (("x" * TrustAnswer.LIMIT,),) * 2
+    assert app_device._chain(huge) == huge[:1]
 
 
 def test_health_tells_which_part() -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from protocol_client import DEVICES, Bench, problem, run
+from strongroom.server.ports import StoredFile, Version
 
 NAME, OTHER = "ab" * 16, "cd" * 16
 DATA = bytes(range(256)) * 8192  # two pieces of 1 MiB
@@ -13,6 +14,14 @@ DATA = bytes(range(256)) * 8192  # two pieces of 1 MiB
 def url(bench: Bench, method: str = "GET", name: str = NAME, size: int | None = None, seconds: int = 300) -> str:
     """A signed URL of the bench's store."""
     return bench.store.signed_url(method, name, expires=bench.clock() + seconds, size=size)
+
+
+async def awaited(bench: Bench, name: str = NAME) -> None:
+    """Let a version wait for an object."""
+    version = Version(bench.office.new_id("ver"), "digits", "1.0", 1, 1, None, "uploading", "", "opr_x", 1)
+    head = (b"k" * 16, "model", 1, b"h" * 64, b"c" * 32, b"part", 8)
+    async with bench.ledger.begin() as tx:
+        await tx.add_version(version, [StoredFile(b"f" * 32, version.id, None, 0, *head, name, b"wrapped", 1)])
 
 
 def test_whole_and_in_parts() -> None:
@@ -116,6 +125,7 @@ def test_an_upload_is_exactly_its_size_and_happens_once() -> None:
     """E13: more is cut off, less is refused, twice is a conflict; nothing half is left."""
 
     async def story(bench: Bench) -> None:
+        await awaited(bench)
         address = url(bench, "PUT", size=8)
 
         async def endless() -> AsyncIterator[bytes]:

@@ -9,6 +9,7 @@ from protocol_client import Bench, problem, run
 from strongroom import errors
 from strongroom.errors import Code, DeniedError, InputError, IntegrityError, SetupError, StoreError, StrongroomError
 from strongroom.server.http.problems import problem_response, status_of
+from strongroom.wire.problems import error_of
 
 SECRET = "the password is swordfish"
 
@@ -32,9 +33,18 @@ def test_every_code_has_an_answer(code: Code) -> None:
         assert body["type"] == f"urn:strongroom:problem:{body['code']}"
 
 
+@pytest.mark.parametrize("status", [413, 414, 431])
+def test_what_is_too_large_is_the_callers_to_mend(status: int) -> None:
+    """A body, a URL, headers: with our own body or a proxy's, the client says the same."""
+    response = problem_response(InputError(Code.TOO_LARGE, SECRET), "ref_x", explain=False, status=status)
+    for body in (bytes(response.body), b"<html>"):
+        error = error_of(status, body)
+        assert (type(error), error.code) == (InputError, Code.TOO_LARGE)
+
+
 def test_an_inner_failure_tells_nothing_even_to_operators() -> None:
     """A damaged row is ours to mend; its code stays inside."""
-    response = problem_response(IntegrityError(Code.VAULT_REFUSED, SECRET), "ref_x", explain=True)
+    response = problem_response(IntegrityError(Code.SIGNATURE, SECRET), "ref_x", explain=True)
     assert (response.status_code, json.loads(response.body)["code"]) == (500, "internal")
     assert b"swordfish" not in response.body
 
@@ -100,6 +110,10 @@ def test_unknown_routes_and_verbs_are_problems() -> None:
             assert problem(await client.get(path))["code"] == "not-found"
         wrong = await bench.devices.delete("/v1/releases")
         assert (problem(wrong)["code"], wrong.headers["allow"]) == ("method", "POST")
+        for path in ("/v1/trust%0a", "/healthz%0a", "/o/%00", "/v1/models/digits%7f", "/v1/models/%c2%85"):
+            for client in (bench.devices, bench.desk):
+                odd = await client.get(path)
+                assert (odd.status_code, problem(odd)["code"]) == (404, "not-found"), path
         for path in ("/docs", "/redoc", "/v1/releases/", "//v1/releases", "/v1/models/"):
             assert (await bench.devices.get(path)).status_code == 404
 

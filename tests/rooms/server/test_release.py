@@ -142,6 +142,45 @@ def test_a_missing_object_gives_no_key() -> None:
     run(story)
 
 
+def test_an_expired_trust_document_grants_nothing() -> None:
+    """Its expiry is the owners' word that nothing is granted under it any more; the challenge is not used up."""
+
+    async def story(bench: Bench) -> None:
+        await bench.publish()
+        device = await bench.device("ada", "digits")
+        request, _ = await device.release_request()
+        expires = bench.trust.expires
+        object.__setattr__(bench.office, "trust", dataclasses.replace(bench.trust, expires=bench.clock()))
+        response = await device.try_release(request)
+        assert (response.status_code, problem(response)["code"]) == (503, "trust-expired")
+        (event,) = await bench.events("release.refused")
+        assert event.detail["code"] == "trust-expired"
+        object.__setattr__(bench.office, "trust", dataclasses.replace(bench.trust, expires=expires))
+        assert (await device.try_release(request)).status_code == 200
+
+    run(story)
+
+
+def test_an_altered_wrapped_key_is_named_and_not_a_mistake_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    """D flips a bit of a wrapped key: no key, an audit row that says so, and no trace in the log."""
+
+    async def story(bench: Bench) -> None:
+        await bench.publish()
+        device = await bench.device("ada", "digits")
+        (file,) = bench.ledger.tables.files
+        wrapped = bytes([file.wrapped[0] ^ 1]) + file.wrapped[1:]
+        bench.ledger.tables.files[:] = [dataclasses.replace(file, wrapped=wrapped)]
+        response = await device.try_release()
+        assert (response.status_code, problem(response)["code"]) == (503, "vault-refused")
+        (event,) = await bench.events("release.refused")
+        assert event.detail["code"] == "vault-refused"
+        assert event.detail["reference"] == problem(response)["instance"]
+
+    run(story)
+    printed = "".join(capsys.readouterr())
+    assert "Traceback" not in printed
+
+
 def test_evidence_nobody_can_judge_is_refused() -> None:
     """Fails closed: evidence that is not judged never looks as if it had been."""
 

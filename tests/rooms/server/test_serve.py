@@ -1,5 +1,7 @@
 """The process: two listeners, TLS 1.3 only, one ready line, a graceful end."""
 
+import dataclasses
+import hashlib
 import json
 import os
 import signal
@@ -13,10 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_pem_x509_certificate
 
+from protocol_client import Bench, run
+from served_device_api import make_tls
 from strongroom.errors import Code, SetupError
 from strongroom.server import initialise
-from strongroom.server.http.serve import Listener, Tls, _bound, tls_context
+from strongroom.server.http.certificate import Tls, check_certificate, tls_context
+from strongroom.server.http.listener import Listener, bound
+from strongroom.server.office import Office
+from strongroom.wire.trust import Pin
 
 JSON = b"Host: x\r\nContent-Type: application/json\r\n"
 
@@ -134,9 +143,67 @@ def test_odd_requests_are_refused(server: Running, data: bytes) -> None:
     assert talk(server, server.device, get("/healthz")).startswith(b"HTTP/1.1 200")
 
 
+def test_the_ready_line_stands_out(server: Running) -> None:
+    """Nobody has to search for it among the lines of libraries."""
+    assert [json.loads(line)["event"] for line in server.lines] == ["server.ready"]
+
+
+def test_one_port_for_both_apis_is_told_in_words() -> None:
+    """Two sockets may be bound to one port, and then each would get some of the other's requests."""
+    with bound(Listener("127.0.0.1", 0)) as first, pytest.raises(SetupError) as caught:
+        bound(Listener("127.0.0.1", first.getsockname()[1]))
+    assert (caught.value.code, bool(caught.value.next_step)) == (Code.CONFIG, True)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".test", "\ud800", "a\0b", "no.such.host.invalid"])
+def test_a_host_that_is_none_is_told_in_words(host: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        bound(Listener(host, 0))
+    assert (caught.value.code, bool(caught.value.next_step)) == (Code.CONFIG, True)
+
+
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    tls = make_tls(tmp_path)
+    assert tls_context(tls)
+    for mode in (0o640, 0o604, 0o620):
+        tls.key.chmod(mode)
+        with pytest.raises(SetupError) as caught:
+            tls_context(tls)
+        assert caught.value.code is Code.PERMISSIONS
+        assert caught.value.next_step == f"run: chmod 600 {tls.key}"
+
+
+def test_a_certificate_that_devices_would_refuse_is_refused(tmp_path: Path) -> None:
+    """Not pinned for the server's host, or expired: nobody could connect, so nothing is served."""
+
+    async def story(bench: Bench) -> None:
+        tls = make_tls(tmp_path, now=bench.clock())
+        key = load_pem_x509_certificate(tls.certificate.read_bytes()).public_key()
+        spki = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+        def office(pin: Pin, later: int = 0) -> Office:
+            trust = dataclasses.replace(bench.trust, pins=(pin,))
+            return dataclasses.replace(bench.office, trust=trust, now=lambda: bench.clock() + later)
+
+        check_certificate(tls, office(Pin("rooms.test", None, (bytes(32), spki))))
+        for wrong, word in (
+            (office(Pin("rooms.test", None, (bytes(32),))), "pin"),
+            (office(Pin("other.test", None, (spki,))), "pin"),
+            (office(Pin("rooms.test", None, (spki,)), 11 * 366 * 86_400), "expired"),
+        ):
+            with pytest.raises(SetupError, match=word) as caught:
+                check_certificate(tls, wrong)
+            assert (caught.value.code, bool(caught.value.next_step)) == (Code.CONFIG, True)
+        tls.certificate.write_text("no certificate")
+        with pytest.raises(SetupError):
+            check_certificate(tls, bench.office)
+
+    run(story)
+
+
 def test_a_taken_port_is_told_in_words(server: Running) -> None:
     with pytest.raises(SetupError) as caught:
-        _bound(Listener("127.0.0.1", server.device))
+        bound(Listener("127.0.0.1", server.device))
     assert caught.value.code is Code.CONFIG
     assert str(server.device) in caught.value.where
 
@@ -156,4 +223,4 @@ def test_sigterm_ends_it_gracefully(server: Running) -> None:
     assert (server.process.returncode, out) == (0, "")
     assert "Traceback" not in rest
     for line in rest.splitlines():
-        json.loads(line)
+        assert json.loads(line)["level"] not in {"error", "critical"}

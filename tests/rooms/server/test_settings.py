@@ -91,6 +91,48 @@ def test_every_wrong_value_is_named_with_its_line(room, text, line):
     assert error.where.endswith(f"strongroom.toml line {line}")
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("lease_seconds = true", "lease_seconds is not a whole number from 1 to 31622400"),
+        ("lease_seconds = 60.0", "lease_seconds is not a whole number from 1 to 31622400"),
+        ('lease_seconds = "60"', "lease_seconds is not a whole number from 1 to 31622400"),
+        ("url_seconds = 301", "url_seconds is not a whole number from 1 to 300"),
+        ("device_port = -1", "device_port is not a whole number from 0 to 65535"),
+        ("objects = 5", "objects is not text in quotation marks"),
+        ('key_file = ["a"]', "key_file is not text in quotation marks"),
+        ("device_host = 1979-05-27", "device_host is not text in quotation marks"),
+        ('log_level = "loud"', "log_level is not one of debug, info, warning, error"),
+        ('admin_url = "http://h"', "admin_url is not https://HOST or https://HOST:PORT in lower case, without a path"),
+        ("port = 1\nport = 2", "'port' is set twice"),
+    ],
+)
+def test_a_mistake_is_told_in_plain_words(room, text, what):
+    assert _refused(room(text)).what == what
+
+
+def test_every_setting_has_a_rule_in_words(room):
+    for name in Settings.model_fields:
+        error = _refused(room(f"{name} = [1]"))
+        assert error.what.startswith(f"{name} is not ")
+        assert error.where.endswith("strongroom.toml line 1")
+
+
+def test_a_misspelt_variable_is_told(room, monkeypatch):
+    """A shorter lease that is never in force would only be found out when it is needed."""
+    folder = room()
+    assert load(folder).unknown_variables() == ()
+    for name in ("HOME", "TOKEN", "TOKEN_FILE", "TRACE", "DIR", "CONFIG", "ADMIN_TOKEN", "ADMIN_URL", "TRUST"):
+        monkeypatch.setenv(f"STRONGROOM_{name}", "https://h" if name == "ADMIN_URL" else "x")
+    assert load(folder).unknown_variables() == ()
+    monkeypatch.setenv("STRONGROOM_LEASE_SECOND", "60")
+    monkeypatch.setenv("STRONGROOM_PORT_8443_TCP", "tcp://10.0.0.1:8443")
+    assert load(folder).unknown_variables() == (
+        "STRONGROOM_LEASE_SECOND has no effect: no setting has this name; is STRONGROOM_LEASE_SECONDS meant?",
+        "STRONGROOM_PORT_8443_TCP has no effect: no setting has this name",
+    )
+
+
 def test_a_wrong_variable_is_named(room, monkeypatch):
     monkeypatch.setenv("STRONGROOM_URL_SECONDS", "86400")
     error = _refused(room())

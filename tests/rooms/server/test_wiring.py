@@ -5,6 +5,7 @@ import dataclasses
 import shutil
 
 import pytest
+import structlog
 
 from strongroom.errors import Code, IntegrityError, SetupError, StrongroomError
 from strongroom.operator.keys import read_owner_key
@@ -94,6 +95,52 @@ def test_what_is_missing_or_wrong_is_named(room, spoil, code):
     assert caught.value.code == code
     assert isinstance(caught.value, (SetupError, IntegrityError))
     assert caught.value.next_step or isinstance(caught.value, IntegrityError)
+
+
+def _database(room):
+    return room / "database/strongroom.db"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what", "step"),
+    [
+        (lambda path: path.unlink(), "cannot be opened", "restore it from a backup"),
+        (lambda path: path.write_bytes(b""), "is empty", "entitle nobody"),
+        (lambda path: path.write_bytes(b"not a database, " * 512), "is damaged", "restore it from a backup"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is damaged", "restore it from a backup"),
+    ],
+    ids=["missing", "empty", "foreign", "cut"],
+)
+def test_a_lost_database_is_restored_and_not_made_anew(room, spoil, what, step):
+    """An empty ledger in the place of a lost one would look well and know no account, no version and no device."""
+    spoil(_database(room))
+    with pytest.raises(StrongroomError) as caught:
+        open_office(load(room))
+    assert (caught.value.code, caught.value.where) == (Code.DATABASE, str(_database(room)))
+    assert what in caught.value.what
+    assert step in caught.value.next_step
+    assert "init" not in str(caught.value)
+
+
+def test_what_works_but_not_as_it_seems_is_logged_at_the_start(room, monkeypatch):
+    expires = open_office(load(room), now=lambda: NOW).trust.expires
+    monkeypatch.setenv("STRONGROOM_LEASE_SECOND", "60")
+    for now, expected in ((expires - 1, []), (expires, ["trust.json has expired: nothing is released or deposited"])):
+        with structlog.testing.capture_logs() as lines:
+            open_office(load(room), now=lambda now=now: now)
+        warnings = [line["event"] for line in lines if line["log_level"] == "warning"]
+        assert warnings[:-1] == expected
+        assert "STRONGROOM_LEASE_SECONDS meant" in warnings[-1]
+
+
+def test_proofs_older_than_the_process_are_not_believed(room):
+    """Counters that just began know nothing of what was used before."""
+    office = open_office(load(room), now=lambda: NOW)
+
+    def once(made):
+        return asyncio.run(office.counters.once(f"made {made}", made=made, expires=NOW + 60, now=NOW))
+
+    assert (once(NOW - 1), once(NOW)) == (False, True)
 
 
 def test_keyring_and_trust_of_two_strongrooms_do_not_mix(room, tmp_path):

@@ -52,6 +52,14 @@ def test_a_lease_for_something_else_is_refused(exchange, change):
     assert refusal(exchange, lease.issue(exchange.lease(), (RELEASE,)), **change) == Code.LEASE_MISMATCH
 
 
+def test_only_known_signatures_are_kept(exchange):
+    signed = lease.issue(exchange.lease(), (STRANGER, RELEASE))
+    assert lease.known(signed, exchange.trust) == signed[1:]
+    with pytest.raises(StrongroomError) as caught:
+        lease.known(("not a jws",), exchange.trust)
+    assert caught.value.code == Code.SIGNATURE
+
+
 def test_files_have_an_order(exchange):
     signed = lease.issue(exchange.lease(), (RELEASE,))
     assert refusal(exchange, signed, files=exchange.lease().files[::-1]) == Code.LEASE_MISMATCH

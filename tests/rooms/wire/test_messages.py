@@ -138,3 +138,21 @@ def test_the_specification_names_every_message_and_every_field():
         assert [row[1].strip(" `") for row in rows] == list(message.SHAPE.fields), message
         assert {row[1].strip(" `") for row in rows if "(may be absent)" in row[2]} == message.SHAPE.optional
         assert f"At most {message.LIMIT:,} bytes." in part
+
+
+SECRETS = {"token", "proof", "url", "urls", "sealed", "lease", "grant"}  # fields that let their holder do something
+
+
+@pytest.mark.parametrize("kind", sorted({*ALL} - {messages.Proof}, key=str), ids=lambda kind: kind.__name__)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_no_repr_holds_a_secret(kind, data):
+    """R56: what lets its holder do something is in no repr, and so in no log line or traceback.
+
+    A Proof is left out: it has hashes only, and the URL of the API.
+    """
+    message = kind.from_value(data.draw(values(kind.SHAPE)))
+    named = {field.name for field in dataclasses.fields(kind)}
+    unnamed = dataclasses.replace(message, **dict.fromkeys(named & SECRETS, "needle-in-a-repr"))
+    assert "needle" not in repr(unnamed)
+    assert all(f"{name}=" in repr(message) for name in named - SECRETS)

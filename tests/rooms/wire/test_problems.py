@@ -22,6 +22,16 @@ def test_every_refusal_arrives_as_what_it_is(code):
 
 
 @pytest.mark.parametrize(
+    ("code", "step"), [("trust-expired", "owners must sign"), ("vault-refused", "with the reference")]
+)
+def test_what_only_the_server_can_mend_says_so(code, step):
+    """Trying again later helps nobody."""
+    error = problems.error_of(503, body(code=code, title="No."))
+    assert (error.code, type(error)) == (code, UnreachableError)
+    assert step in error.next_step
+
+
+@pytest.mark.parametrize(
     ("status", "family", "code"),
     [
         (400, InputError, Code.ARGUMENT),

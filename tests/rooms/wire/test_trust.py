@@ -196,5 +196,15 @@ def test_what_is_no_trust_document_is_refused(data):
         trust.read(data)
 
 
+def test_a_document_too_large_to_be_read_is_not_signed():
+    """Each signature repeats the payload: with many owners the file outgrows what a device reads."""
+    keys = [SigningKey(ED25519, bytes([number]) * 32) for number in range(10, 16)]
+    pins = tuple(Pin(f"h{number}.test", "x" * 20_000, (b"1" * 32,)) for number in range(10))
+    owners = Role(6, tuple(Principal((key.public,)) for key in keys))
+    with pytest.raises(IntegrityError) as caught:
+        trust.encode(dataclasses.replace(FIRST, pins=pins, owner=owners), keys)
+    assert caught.value.code == Code.JSON_TOO_LARGE
+
+
 def test_a_huge_file_is_refused_before_it_is_parsed():
     assert code_of(trust.read, b"[" * 2_000_000) == Code.JSON_TOO_LARGE

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from strongroom import canonical
 from strongroom.canonical import JsonValue, to_base64url
+from strongroom.errors import Code, IntegrityError, StoreError
 from strongroom.names import CHANNEL, MODEL, PERSON, VERSION
 from strongroom.server.accounts import MOST_LISTED, ROLES, AccountView, EntitlementView
 from strongroom.server.catalogue import FileView, ModelView, VersionView
@@ -150,8 +151,15 @@ def operator(row: Operator) -> dict[str, JsonValue]:
 
 
 def device(row: DeviceRow) -> dict[str, JsonValue]:
-    """A device with what it said of itself."""
-    facts = canonical.decode(row.facts.encode("ascii"), limit=65_536, where="facts")
+    """A device with what it said of itself.
+
+    Raises:
+        StoreError: STORE_DAMAGED, if what is kept of it is not what was written.
+    """
+    try:
+        facts = canonical.decode(row.facts.encode("ascii"), limit=65_536, where="facts")
+    except (IntegrityError, UnicodeEncodeError):  # ours to mend, not the caller's
+        raise StoreError(Code.STORE_DAMAGED, "a row of the database was altered", where=f"device {row.id}") from None
     return {
         "id": row.id,
         "account": row.account,

@@ -1,9 +1,11 @@
 """The admin API: a listener of its own, so that a firewall can keep it apart (R65). Bearer operator tokens only.
 
-Who is asking is settled before a byte of the body is read. No route gives a model key back, to nobody (R13).
+Who is asking, and in which role, is settled before a byte of the body is read. No route gives a model key back, to
+nobody (R13).
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -26,6 +28,8 @@ from strongroom.server.publish import Deposit, DepositedFile
 from strongroom.shapes import Object, Shape, Text
 
 LIMIT = 65_536  # bytes of any body but a deposit
+MAX_MARKS = 4096  # `bodies.MARKS` of any body: a deposit of 16 files has some 200, the others fewer
+IN_THE_LOOP = 262_144  # bytes of JSON that are parsed where they arrive; larger ones go to a thread, one at a time
 AFTER = 64  # characters
 OPERATOR = ("operator",)
 SCHEMES = {"operator": {"type": "http", "scheme": "bearer", "description": "An operator's token."}}
@@ -63,7 +67,7 @@ def _add_people(app: FastAPI, office: Office) -> None:
         """Tell the caller who it is."""
         return bodies.answer(shapes.operator(await callers.operator(office, request)))
 
-    @post("/v1/accounts", shapes.NEW_ACCOUNT, shapes.ACCOUNT)
+    @post("/v1/accounts", shapes.NEW_ACCOUNT, shapes.ACCOUNT, (accounts.KEEPERS, "add an account"))
     async def post_account(operator: Operator, asked: dict[str, Any], seen: Visit) -> Response:
         """Add an account and its first user."""
         return bodies.answer(shapes.account(await accounts.add_account(office, operator, asked["name"], seen)), 201)
@@ -76,13 +80,13 @@ def _add_people(app: FastAPI, office: Office) -> None:
         rows = [shapes.account(one) for one in found]
         return bodies.answer(shapes.listed("accounts", rows, [one.account.name for one in found]))
 
-    @post("/v1/operators", shapes.NEW_OPERATOR, shapes.OPERATOR)
+    @post("/v1/operators", shapes.NEW_OPERATOR, shapes.OPERATOR, ((publish.ADMIN,), "add an operator"))
     async def post_operator(operator: Operator, asked: dict[str, Any], seen: Visit) -> Response:
         """Add an operator; its token is shown this once."""
         made = await accounts.add_operator(office, operator, asked["name"], asked["role"], seen)
         return bodies.answer(shapes.operator(made.operator) | {"token": made.token}, 201)
 
-    @post("/v1/tokens", shapes.NEW_TOKEN, shapes.TOKEN)
+    @post("/v1/tokens", shapes.NEW_TOKEN, shapes.TOKEN, (accounts.KEEPERS, "issue a token"))
     async def post_token(operator: Operator, asked: dict[str, Any], seen: Visit) -> Response:
         """Issue a token by which a user enrols devices."""
         token, expires = await accounts.issue_token(office, operator, asked["user"], asked["seconds"], seen)
@@ -99,7 +103,7 @@ def _add_people(app: FastAPI, office: Office) -> None:
 def _add_entitlements(app: FastAPI, office: Office) -> None:
     post, get = _post(app, office), _get(app)
 
-    @post("/v1/entitlements", shapes.NEW_ENTITLEMENT, shapes.ENTITLEMENT)
+    @post("/v1/entitlements", shapes.NEW_ENTITLEMENT, shapes.ENTITLEMENT, (accounts.KEEPERS, "add a right"))
     async def post_entitlement(operator: Operator, asked: dict[str, Any], seen: Visit) -> Response:
         """Give an account, or one user of it, a right to a model."""
         return bodies.answer(
@@ -163,7 +167,7 @@ def _add_publishing(app: FastAPI, office: Office, background: Background) -> Non
     async def get_deposit_context(request: Request) -> Response:
         """Tell a publisher what a deposit is bound to, and the trust document that names the deposit keys."""
         operator = await callers.operator(office, request)
-        accounts.allow(operator, (publish.ADMIN, publish.PUBLISHER))
+        await accounts.allow(office, operator, publish.PUBLISHERS, "deposit context", request.state.reference)
         return bodies.answer(
             {
                 "account": "",
@@ -174,7 +178,7 @@ def _add_publishing(app: FastAPI, office: Office, background: Background) -> Non
             }
         )
 
-    @post("/v1/deposits", Deposit.SHAPE, shapes.DEPOSITED, limit=Deposit.LIMIT)
+    @post("/v1/deposits", Deposit.SHAPE, shapes.DEPOSITED, (publish.PUBLISHERS, "deposit"), limit=Deposit.LIMIT)
     async def post_deposit(operator: Operator, asked: dict[str, Any], seen: Visit) -> Response:
         """Deposit the keys of a new version; returns where its files go."""
         files = tuple(DepositedFile(**file) for file in asked["files"])
@@ -212,15 +216,27 @@ def _get(app: FastAPI) -> Callable[..., Callable[[_Handler], _Handler]]:
 
 
 def _post(app: FastAPI, office: Office) -> Callable[..., Callable[[_Use], _Handler]]:
-    """Make routes that settle who is asking, then read and check the body, then call the use case."""
+    """Make routes that settle who is asking and in which role, then read and check the body, then call the use case.
 
-    def route(path: str, body: Object, answer: Object, *, limit: int = LIMIT) -> Callable[[_Use], _Handler]:
+    The use case looks at the role again: it cannot know who calls it.
+    """
+    turn = asyncio.Semaphore(1)
+
+    def route(
+        path: str, body: Object, answer: Object, may: tuple[Sequence[str], str], *, limit: int = LIMIT
+    ) -> Callable[[_Use], _Handler]:
         extra = described(body=body, answer=answer, status=201, security=OPERATOR)
 
         def register(use: _Use) -> _Handler:
             async def handle(request: Request) -> Response:
                 operator = await callers.operator(office, request)
-                asked = bodies.loose(await bodies.read(request, limit), body, "body")
+                await accounts.allow(office, operator, *may, request.state.reference)
+                data = await bodies.read(request, limit, marks=MAX_MARKS)
+                if len(data) <= IN_THE_LOOP:
+                    asked = bodies.loose(data, body, "body")
+                else:
+                    async with turn:
+                        asked = await asyncio.to_thread(bodies.loose, data, body, "body")
                 return await use(operator, asked, callers.visit(office, request, office.admin_url))
 
             handle.__doc__, handle.__name__ = use.__doc__, use.__name__

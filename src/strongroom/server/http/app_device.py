@@ -1,4 +1,8 @@
-"""The device API: one listener, canonical JSON both ways (docs/spec/protocol.md section 4)."""
+"""The device API: one listener, canonical JSON both ways (docs/spec/protocol.md section 4).
+
+Who is asking is settled from the headers, before a byte of the body is read; only a challenge's body, of at most 1 KiB,
+is read first, because it says which of the two kinds of token goes with it.
+"""
 
 import re
 from typing import Any, TypeVar
@@ -12,7 +16,7 @@ from strongroom.server.http import bodies, callers, objects
 from strongroom.server.http.described import HEALTH, described, secured
 from strongroom.server.http.health import health
 from strongroom.server.http.problems import Guard, on_http_exception
-from strongroom.server.identify import UserCaller
+from strongroom.server.identify import UserCaller, Visit
 from strongroom.server.office import Office
 from strongroom.server.ports import ServedObjects
 from strongroom.shapes import Integer
@@ -30,6 +34,9 @@ from strongroom.wire.messages import (
 )
 
 MAX_TRUST_STEPS = 256  # documents in one answer
+# Marks (`bodies.MARKS`) of any message: 32 signals of 200 characters, each at most two escapes, are 12,800 of them, and
+# all other texts and all fields together fewer than 3,000. Beyond it nothing is parsed.
+MAX_MARKS = 16_384
 SCHEMES = {
     "user": {"type": "http", "scheme": "bearer", "description": "A user token; enrols devices and nothing else."},
     "device": {"type": "http", "scheme": "dpop", "description": "A device token bound to the device's key, RFC 9449."},
@@ -72,8 +79,9 @@ def _add_devices(app: FastAPI, office: Office) -> None:
     @app.post("/v1/challenges", openapi_extra=asks, response_class=Response)
     async def post_challenge(request: Request) -> Response:
         """Ask for a challenge; it can be used once, by this key, for this purpose."""
+        callers.demand_credentials(request)
         asked, _ = await _message(request, ChallengeRequest)
-        seen = callers.visit(office, request, office.public_url)
+        seen = _visit(office, request)
         who = callers.user if asked.purpose == challenges.ENROL else callers.device
         caller = await who(office, request, seen)
         return _answer(await challenges.issue(office, caller, asked, seen))
@@ -83,10 +91,9 @@ def _add_devices(app: FastAPI, office: Office) -> None:
     @app.post("/v1/devices", status_code=201, openapi_extra=enrols, response_class=Response)
     async def post_device(request: Request) -> Response:
         """Enrol an installation, once; the same key again gets the same id and a fresh token."""
+        caller: UserCaller = await callers.user(office, request, _visit(office, request))
         asked, _ = await _message(request, EnrolRequest)
-        seen = callers.visit(office, request, office.public_url)
-        caller: UserCaller = await callers.user(office, request, seen)
-        return _answer(await enrol.enrol(office, caller, asked, seen), 201)
+        return _answer(await enrol.enrol(office, caller, asked, _visit(office, request)), 201)
 
 
 def _add_releases(app: FastAPI, office: Office) -> None:
@@ -95,22 +102,20 @@ def _add_releases(app: FastAPI, office: Office) -> None:
     @app.post("/v1/releases", openapi_extra=releases, response_class=Response)
     async def post_release(request: Request) -> Response:
         """Ask for the keys of one model, for this one time."""
+        caller = await callers.device(office, request, _visit(office, request))
         asked, body = await _message(request, ReleaseRequest)
-        seen = callers.visit(office, request, office.public_url)
-        caller = await callers.device(office, request, seen)
-        return _answer(await release.release(office, caller, asked, body, seen))
+        return _answer(await release.release(office, caller, asked, body, _visit(office, request)))
 
     urls = described(body=UrlsRequest.SHAPE, answer=UrlsAnswer.SHAPE, security=("device", "proof"))
 
     @app.post("/v1/releases/{release_id}/urls", openapi_extra=urls, response_class=Response)
     async def post_urls(request: Request, release_id: str) -> Response:
         """Ask for fresh links to the files of an earlier release; no key comes with them."""
-        asked, _ = await _message(request, UrlsRequest)
+        caller = await callers.device(office, request, _visit(office, request))
         if not _RELEASE.fullmatch(release_id):  # any text may stand in a path; none of it goes further
             raise DeniedError(Code.NOT_FOUND, "there is no such release for this device")
-        seen = callers.visit(office, request, office.public_url)
-        caller = await callers.device(office, request, seen)
-        return _answer(await links.fresh_urls(office, caller, release_id, asked, seen))
+        asked, _ = await _message(request, UrlsRequest)
+        return _answer(await links.fresh_urls(office, caller, release_id, asked, _visit(office, request)))
 
 
 def _add_public(app: FastAPI, office: Office) -> None:
@@ -123,12 +128,22 @@ def _add_public(app: FastAPI, office: Office) -> None:
         if not _VERSION.fullmatch(text):
             raise InputError(Code.ARGUMENT, "from is a version number", where="from")
         start = int(text)
-        return _answer(TrustAnswer(office.trust_documents[start : start + MAX_TRUST_STEPS]))
+        return _answer(TrustAnswer(_chain(office.trust_documents[start : start + MAX_TRUST_STEPS])))
 
     @app.get("/healthz", openapi_extra=described(answer=HEALTH), response_class=Response)
     async def get_health() -> Response:
         """Tell whether releases would work."""
         return await health(office)
+
+
+def _chain(documents: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+    """Return as many documents, oldest first, as a client reads at once, and at least one; it asks again for more."""
+    size, kept = len(TrustAnswer(()).to_bytes()), 0
+    for kept, one in enumerate(documents, start=1):
+        size += sum(len(text) + 3 for text in one) + 2  # quotes and comma of each text, brackets; its own comma besides
+        if size + kept > TrustAnswer.LIMIT:
+            return documents[: max(kept - 1, 1)]
+    return documents[:kept]
 
 
 def _add_objects(app: FastAPI, office: Office, store: ServedObjects) -> None:
@@ -142,13 +157,17 @@ def _add_objects(app: FastAPI, office: Office, store: ServedObjects) -> None:
 
 
 async def _message(request: Request, kind: type[_Asked]) -> tuple[_Asked, bytes]:
-    """Read and check a message: credentials shown, size, canonical JSON, shape; in this order."""
-    callers.demand_credentials(request)
-    body = await bodies.read(request, kind.LIMIT)
+    """Read and check a message: type, size, number of marks, canonical JSON, shape; in this order."""
+    body = await bodies.read(request, kind.LIMIT, marks=MAX_MARKS)
     try:
         return kind.from_bytes(body), body
     except IntegrityError as error:  # in a request it is the sender's input, not an attack on anybody's bytes
         raise InputError(error.code, error.what, where=error.where) from None
+
+
+def _visit(office: Office, request: Request) -> Visit:
+    """Describe the request as of now: a body may have taken its half minute, and nothing is judged by an old time."""
+    return callers.visit(office, request, office.public_url)
 
 
 def _answer(message: Message, status: int = 200) -> Response:

@@ -16,13 +16,21 @@ from strongroom.shapes import Object
 SECONDS = 30  # for one JSON body to arrive whole
 MAX_DIGITS = 17  # digits of the longest integer that JSON readers agree on
 JSON = "application/json"
+MARKS = b"[]{},:\\"  # what makes JSON costly to parse, byte for byte; long plain strings cost next to nothing
 
 
-async def read(request: Request, limit: int, *, seconds: float = SECONDS) -> bytes:
+async def read(request: Request, limit: int, *, marks: int, seconds: float = SECONDS) -> bytes:
     """Read a JSON body of at most `limit` bytes. What is declared too large is not read at all.
 
+    Args:
+        request: its body was not read yet.
+        limit: most bytes.
+        marks: most MARKS; a body with more of them is no message of this place, and is not worth parsing.
+        seconds: for the whole body to arrive.
+
     Raises:
-        InputError: CONTENT_TYPE; TOO_LARGE, declared or sent; TIMEOUT if it trickles; ARGUMENT for a bad length.
+        InputError: CONTENT_TYPE; TOO_LARGE, declared or sent; TIMEOUT if it trickles; ARGUMENT for a bad length; SHAPE
+            for too many marks.
     """
     _check_type(request)
     declared = request.headers.get("content-length")
@@ -39,6 +47,8 @@ async def read(request: Request, limit: int, *, seconds: float = SECONDS) -> byt
                 data += chunk
     except TimeoutError:
         raise InputError(Code.TIMEOUT, f"the body did not arrive within {seconds:g} seconds") from None
+    if sum(data.count(mark) for mark in MARKS) > marks:
+        raise InputError(Code.SHAPE, f"more than {marks} of the signs {MARKS.decode('ascii')}", where="body")
     return bytes(data)
 
 

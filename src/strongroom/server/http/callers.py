@@ -10,7 +10,7 @@ from strongroom.server.ports import Operator
 
 
 def visit(office: Office, request: Request, base: str) -> Visit:
-    """Describe a request to the use cases; asks the clock, once.
+    """Describe a request to the use cases; asks the clock.
 
     Args:
         office: for its clock.
@@ -21,7 +21,7 @@ def visit(office: Office, request: Request, base: str) -> Visit:
 
 
 def demand_credentials(request: Request) -> None:
-    """Refuse who does not even try, before a byte of the body is read.
+    """Refuse who does not even try, where the body has to be read first.
 
     Raises:
         DeniedError: UNAUTHENTICATED.
@@ -42,7 +42,7 @@ async def device(office: Office, request: Request, seen: Visit) -> DeviceCaller:
 
 async def operator(office: Office, request: Request) -> Operator:
     """Identify an operator. Raises as `identify.identify_operator`."""
-    return await identify.identify_operator(office, _single(request, "authorization"))
+    return await identify.identify_operator(office, _single(request, "authorization"), request.state.reference)
 
 
 def _single(request: Request, name: str) -> str | None:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from strongroom.errors import Code, DeniedError, InputError
+from strongroom.server import uploads
 from strongroom.server.office import Office
 from strongroom.server.ports import ServedObjects
 
@@ -52,7 +53,7 @@ async def write(office: Office, store: ServedObjects, request: Request, name: st
     Raises:
         DeniedError: URL_INVALID.
         RefusedError: URL_EXPIRED.
-        InputError: TOO_LARGE, DEPOSIT if bytes are missing, CONFLICT, TIMEOUT.
+        InputError: TOO_LARGE, DEPOSIT if bytes are missing, CONFLICT if it is there or not awaited, TIMEOUT.
         StoreError: STORE_IO.
     """
     size = store.check_url("PUT", name, _query(request), office.now())
@@ -61,6 +62,7 @@ async def write(office: Office, store: ServedObjects, request: Request, name: st
     declared = request.headers.get("content-length")
     if declared is not None and declared != str(size):
         raise InputError(Code.TOO_LARGE, f"this link is for exactly {size} bytes", where="content-length")
+    await uploads.may_write(office, name)
     await store.write(name, _arriving(request), size=size)
     return Response(None, 201)
 

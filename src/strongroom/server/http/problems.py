@@ -4,6 +4,7 @@ A device learns a stable code and a reference; the detail is in the audit log an
 reference. People at the admin API are also told what was wrong with what they sent.
 """
 
+import re
 from http import HTTPStatus
 
 import structlog
@@ -27,7 +28,7 @@ from strongroom.errors import (
 from strongroom.server.office import Office
 from strongroom.wire.problems import MEDIA_TYPE, REFUSALS, TYPE_PREFIX
 
-_SECURITY = {
+SECURITY = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -37,6 +38,8 @@ _SECURITY = {
     "Strict-Transport-Security": "max-age=63072000",
 }
 _FROM_STATUS = {404: Code.NOT_FOUND, 405: Code.METHOD, 413: Code.TOO_LARGE, 415: Code.CONTENT_TYPE}
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _log = structlog.get_logger(__name__)
 
@@ -69,12 +72,12 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
-                for name, value in _SECURITY.items():
+                for name, value in SECURITY.items():
                     headers[name] = value
             await send(message)
 
         try:
-            await self._app(scope, receive, guarded)
+            await (_nowhere if _CONTROL.search(scope["path"]) else self._app)(scope, receive, guarded)
         except ClientDisconnect:
             _log.info("client went away", reference=reference, path=scope["path"])
         except Exception as error:
@@ -105,9 +108,9 @@ def status_of(error: StrongroomError) -> int:
     return 400 if isinstance(error, InputError) else 403 if isinstance(error, DeniedError) else 500
 
 
-def problem_response(error: StrongroomError, reference: str, *, explain: bool) -> Response:
-    """Write the problem body."""
-    status = status_of(error)
+def problem_response(error: StrongroomError, reference: str, *, explain: bool, status: int | None = None) -> Response:
+    """Write the problem body; `status` where it says more than the code does."""
+    status = status or status_of(error)
     code = error.code if status != HTTPStatus.INTERNAL_SERVER_ERROR else Code.INTERNAL
     body: dict[str, JsonValue] = {
         "type": f"{TYPE_PREFIX}{code}",
@@ -134,6 +137,11 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response
+
+
+async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Stand for the app where a path holds control characters: a route's pattern overlooks a line feed at its end."""
+    raise DeniedError(Code.NOT_FOUND, "there is no such path")
 
 
 def _ours(error: Exception) -> StrongroomError:

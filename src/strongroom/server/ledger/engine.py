@@ -25,6 +25,9 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA trusted_schema = OFF",
 )
+EMPTY_STEP = "restore it from a backup; `strongroom db upgrade` would fill in tables, but empty ones entitle nobody"
+
+_DAMAGED = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
 _MISSING = ("no such table", "no such column", "UndefinedTable", "UndefinedColumn")
 
 
@@ -108,11 +111,11 @@ def make_private(url: URL, *, create: bool) -> None:
         finally:
             os.close(handle)
     except OSError as error:
+        step = "mend database in strongroom.toml, or the modes of this file and its directory"
+        if isinstance(error, FileNotFoundError) and not create:
+            step = "restore it from a backup, or mend database in strongroom.toml"
         raise SetupError(
-            Code.DATABASE,
-            f"the database cannot be opened: {error.strerror}",
-            where=url.database,
-            next_step="run `strongroom init`, or mend database in strongroom.toml",
+            Code.DATABASE, f"the database cannot be opened: {error.strerror}", where=url.database, next_step=step
         ) from None
 
 
@@ -123,14 +126,21 @@ def is_unique_violation(error: DBAPIError) -> bool:
     return name in {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"} or state == "23505"
 
 
-def translate(error: SQLAlchemyError) -> StrongroomError:
-    """Turn a database error into ours, without SQL and without values."""
+def place(url: URL) -> str:
+    """Return where a database is, as an error may tell it: a path, or nothing of a URL."""
+    return url.database or "" if url.get_backend_name() == "sqlite" else ""
+
+
+def translate(error: SQLAlchemyError, where: str = "") -> StrongroomError:
+    """Turn a database error into ours, without SQL and without values; `where` is the database's `place`."""
     kind = getattr(getattr(error, "orig", None), "sqlite_errorname", "") or type(getattr(error, "orig", error)).__name__
     text = str(getattr(error, "orig", ""))
     if any(word in text or word == kind for word in _MISSING):
-        return SetupError(
-            Code.DATABASE, "the database has not this version's tables", next_step="run `strongroom db upgrade`"
-        )
+        step = "run `strongroom db upgrade`"
+        return SetupError(Code.DATABASE, "the database has not this version's tables", where=where, next_step=step)
+    if kind.startswith(tuple(_DAMAGED)):  # extended codes begin with them
+        step = "stop the server and restore it from a backup"
+        return StoreError(Code.DATABASE, f"the database is damaged: {kind}", where=where, next_step=step)
     own_fault = isinstance(error, IntegrityError)  # a row that names what is not there
     step = "" if own_fault else "see whether its disk is full or failing, or another process holds it"
-    return StoreError(Code.DATABASE, f"the database failed: {kind}", next_step=step)
+    return StoreError(Code.DATABASE, f"the database failed: {kind}", where=where, next_step=step)

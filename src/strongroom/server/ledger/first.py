@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from strongroom.canonical import encode
 from strongroom.server.ledger import tables
-from strongroom.server.ledger.engine import translate
+from strongroom.server.ledger.engine import place, translate
 from strongroom.server.ledger.migrate import sync_engine
 from strongroom.server.ports import AuditEvent, Operator
 
@@ -26,6 +26,6 @@ def add_first_operator(url: str, operator: Operator, event: AuditEvent) -> None:
             detail = encode(dict(event.detail)).decode("ascii")
             connection.execute(insert(tables.AUDIT).values(dataclasses.asdict(event) | {"detail": detail}))
     except SQLAlchemyError as error:
-        raise translate(error) from None
+        raise translate(error, place(engine.url)) from None
     finally:
         engine.dispose()

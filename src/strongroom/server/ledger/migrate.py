@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from strongroom.errors import Code, SetupError
-from strongroom.server.ledger.engine import make_private, read_url, set_up_sqlite, translate
+from strongroom.server.ledger.engine import make_private, place, read_url, set_up_sqlite, translate
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 _SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
@@ -37,7 +37,7 @@ def current(url: str) -> str | None:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
     except SQLAlchemyError as error:
-        raise translate(error) from None
+        raise translate(error, place(engine.url)) from None
     finally:
         engine.dispose()
 
@@ -58,7 +58,7 @@ def upgrade(url: str) -> str:
             Code.DATABASE, "the database is of a newer strongroom than this one", next_step="upgrade strongroom"
         ) from None
     except SQLAlchemyError as error:
-        raise translate(error) from None
+        raise translate(error, place(engine.url)) from None
     finally:
         engine.dispose()
     return head()

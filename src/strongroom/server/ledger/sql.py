@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from strongroom.canonical import decode, encode
 from strongroom.errors import Code, InputError, InternalError, StrongroomError
 from strongroom.server.ledger import tables as t
-from strongroom.server.ledger.engine import is_unique_violation, open_engine, translate
+from strongroom.server.ledger.engine import is_unique_violation, open_engine, place, translate
 from strongroom.server.ports import (
     Account,
     AuditEvent,
@@ -64,7 +64,7 @@ class SqlLedger:
             async with self._engine.begin() as connection:
                 yield SqlTransaction(connection)
         except SQLAlchemyError as error:
-            raise translate(error) from None
+            raise translate(error, place(self._engine.url)) from None
 
     async def healthy(self) -> bool:
         """Tell whether the database answers."""
@@ -148,6 +148,12 @@ class SqlTransaction:
         for file in files:
             await self._insert(t.FILES, file, "a file with this identifier or key is already there")
 
+    async def remove_version(self, id_: str) -> None:
+        await self._execute(delete(t.FILES).where(t.FILES.c.version_id == id_))
+        done = await self._execute(delete(t.VERSIONS).where(t.VERSIONS.c.id == id_))
+        if done.rowcount != 1:
+            raise InternalError(Code.INTERNAL, "no row of versions to remove", where=id_)
+
     async def set_version_state(self, id_: str, state: str, *, reason: str = "") -> None:
         await self._update_one(t.VERSIONS, id_, {"state": state, "reason": reason})
 
@@ -200,6 +206,11 @@ class SqlTransaction:
     async def file(self, file_id: bytes) -> StoredFile | None:
         return await self._one(StoredFile, t.FILES, t.FILES.c.file_id == file_id)
 
+    async def version_of_object(self, object_name: str) -> Version | None:
+        joined = select(t.VERSIONS).join(t.FILES, t.FILES.c.version_id == t.VERSIONS.c.id)
+        found = await self._all(Version, joined.where(t.FILES.c.object_name == object_name))
+        return found[0] if found else None
+
     async def unfinished_versions(self) -> Sequence[Version]:
         columns = t.VERSIONS.c
         return await self._all(Version, select(t.VERSIONS).where(columns.state == "checking").order_by(columns.id))
@@ -241,20 +252,23 @@ class SqlTransaction:
         rows = await self._execute(select(t.AUDIT).where(columns.seq > after).order_by(columns.seq).limit(limit))
         return [(row["seq"], _audit_event(dict(row))) for row in rows.mappings()]
 
+    def _place(self) -> str:
+        return place(self._connection.engine.url)
+
     async def _execute(self, statement: Executable) -> CursorResult[Any]:
         try:
             return await self._connection.execute(statement)
         except SQLAlchemyError as error:
-            raise translate(error) from None
+            raise translate(error, self._place()) from None
 
     async def _insert(self, table: Table, row: Any, taken: str, code: Code = Code.CONFLICT) -> None:  # noqa: ANN401
         values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
         try:
             await self._connection.execute(insert(table).values(values))
         except DBAPIError as error:
-            raise _refused(error, taken, code) from None
+            raise _refused(error, taken, code, self._place()) from None
         except SQLAlchemyError as error:
-            raise translate(error) from None
+            raise translate(error, self._place()) from None
 
     async def _update_one(self, table: Table, id_: str, values: Mapping[str, Any]) -> None:
         done = await self._execute(update(table).where(table.c.id == id_).values(values))
@@ -281,5 +295,5 @@ def _audit_event(row: Mapping[str, Any]) -> AuditEvent:
     return AuditEvent(row["event"], row["at"], row["actor"], row["subject"], detail)  # type: ignore[arg-type]
 
 
-def _refused(error: DBAPIError, taken: str, code: Code) -> StrongroomError:
-    return InputError(code, taken) if is_unique_violation(error) else translate(error)
+def _refused(error: DBAPIError, taken: str, code: Code, where: str) -> StrongroomError:
+    return InputError(code, taken) if is_unique_violation(error) else translate(error, where)

@@ -11,6 +11,8 @@ import hmac
 import os
 import re
 import shutil
+import stat
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from strongroom.errors import Code, DeniedError, InputError, IntegrityError, Int
 from strongroom.server.ports import Chunks
 
 DEFAULT_KEEP_FREE = 256 * 2**20  # bytes left free on the disk, for the database and its log
+UNFINISHED_SECONDS = 86_400  # an upload nobody wrote to for so long is over; no link lives longer
 
 _LABEL = b"strongroom/url/v1\0"
 _NAME = re.compile(r"[0-9a-f]{32}\Z")
@@ -40,6 +43,7 @@ class FolderStore:
         url_key: bytes,
         *,
         keep_free: int = DEFAULT_KEEP_FREE,
+        now: Callable[[], int] = lambda: int(time.time()),  # noqa: TID251 - the rim: files have the machine's time
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """Use a folder that exists.
@@ -49,12 +53,14 @@ class FolderStore:
             public_url: what devices reach this server under, without a trailing slash.
             url_key: 32 secret bytes that sign URLs.
             keep_free: bytes an upload must leave free on the disk.
+            now: Unix seconds of the clock that files get their times from.
             random: source of names for unfinished uploads.
         """
         self._folder = folder
         self._public_url = public_url.rstrip("/")
         self._url_key = url_key
         self._keep_free = keep_free
+        self._now = now
         self._random = random
 
     def signed_url(self, method: str, name: str, *, expires: int, size: int | None = None) -> str:
@@ -147,7 +153,9 @@ class FolderStore:
                 unfinished.unlink(missing_ok=True)
 
     def drop_unfinished(self) -> int:
-        """Remove what interrupted uploads left behind; call it before serving, never while uploads run.
+        """Remove what uploads that were interrupted a day ago left behind.
+
+        Younger ones may be under way in another process that serves the same folder.
 
         Returns:
             How many files were removed.
@@ -156,12 +164,18 @@ class FolderStore:
             StoreError: STORE_IO.
         """
         try:
-            left = list(self._folder.glob("*.part"))
+            left = [path for path in self._folder.glob("*.part") if self._is_over(path)]
             for path in left:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise _failed(None, error) from None
         return len(left)
+
+    def _is_over(self, path: Path) -> bool:
+        try:
+            return path.lstat().st_mtime <= self._now() - UNFINISHED_SECONDS
+        except FileNotFoundError:  # finished by now
+            return False
 
     def _mac(self, method: str, name: str, expires: int, size: int | None) -> bytes:
         data = _LABEL + encode([method, name, expires, size])
@@ -174,16 +188,19 @@ class FolderStore:
 
     def _size(self, name: str) -> int | None:
         try:
-            return self._path(name).stat().st_size
+            found = self._path(name).lstat()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _failed(name, error) from None
+        return _regular(found, name).st_size
 
     def _read(self, name: str, offset: int, length: int) -> bytes:
         try:
-            handle = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            # without O_NONBLOCK a pipe at this name would hold the thread until somebody writes to it
+            handle = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
+                _regular(os.fstat(handle), name)
                 parts = []
                 while length > 0 and (part := os.pread(handle, length, offset)):
                     parts.append(part)
@@ -259,6 +276,12 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _regular(found: os.stat_result, name: str) -> os.stat_result:
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(Code.STORE_IO, "this object is not a regular file", where=f"object {name}")
+    return found
 
 
 def _number(text: str) -> int:
