@@ -16,15 +16,16 @@ from types import TracebackType
 from typing import Literal, Self
 
 from strongroom import names
-from strongroom.edge import clock, enrol
+from strongroom.edge import clock, enrol, following, given
 from strongroom.edge.clock import Reading, read_clocks
-from strongroom.edge.exchange import Exchange, Line, accepted
+from strongroom.edge.exchange import Exchange, Line
 from strongroom.edge.fetch import Progress
 from strongroom.edge.folder import Folder
+from strongroom.edge.following import Unpinned
 from strongroom.edge.keystore import Keystore
 from strongroom.edge.keystore.file import FileKeystore
 from strongroom.edge.model import Model
-from strongroom.edge.opening import open_installed
+from strongroom.edge.opening import Verdict, open_installed, verify
 from strongroom.edge.pull import Installed, pull
 from strongroom.edge.state import FORMAT, Identity, State
 from strongroom.edge.store import KEYS, OURS, TRUST, Store, not_enrolled
@@ -32,6 +33,7 @@ from strongroom.errors import (
     Code,
     DeniedError,
     InputError,
+    IntegrityError,
     RefusedError,
     SetupError,
     StoreError,
@@ -40,28 +42,42 @@ from strongroom.errors import (
 )
 from strongroom.names import Reference
 from strongroom.signing import Signer
-from strongroom.transport import Pinned
+from strongroom.transport import Pinned, fetch_trust
 from strongroom.wire import trust as trust_of
-from strongroom.wire.messages import TrustAnswer
 from strongroom.wire.trust import Trust
 
 __all__ = ["Installed", "Room", "connect", "open_room"]
 
 Connector = Callable[[Trust], Exchange]
 
-_HEALED_BY_PULLING = {Code.NOT_INSTALLED, Code.LEASE_EXPIRED, Code.CLOCK, Code.STORE_DAMAGED}
+_HEALED_BY_PULLING = {Code.NOT_INSTALLED, Code.LEASE_EXPIRED, Code.CLOCK, Code.STORE_DAMAGED} | {
+    Code.SIGNATURE,  # of a lease whose signer the owners have replaced
+    Code.LEASE_MISMATCH,
+}
 
 
 class Room:
     """A device's side of one strongroom. Safe to use from several threads and processes."""
 
-    def __init__(self, store: Store, trust: Trust, trust_document: bytes, connector: Connector) -> None:
+    def __init__(
+        self,
+        store: Store,
+        trust: Trust,
+        trust_document: bytes,
+        connector: Connector,
+        unpinned: Unpinned | None,
+        *,
+        trust_from: Path,
+    ) -> None:
         """Not for callers: `connect` is the way here."""
+        self._trust_from = trust_from
         self.store = store
         self.trust = trust
         self._document = trust_document
         self._connector = connector
-        self._exchange: Exchange | None = None
+        self._unpinned = unpinned
+        self._exchange: tuple[Trust, Exchange] | None = None  # and by whose pins
+        self._cleaned = False
 
     @property
     def identity(self) -> Identity:
@@ -94,11 +110,18 @@ class Room:
             InputError: ARGUMENT, if the token cannot be one.
             StoreError: the device directory cannot be used.
         """
-        if not token.isascii() or not token.isprintable() or not 1 <= len(token) <= 16_384 or " " in token:
-            step = "copy the whole token, as `strongroom token issue` printed it"
-            raise InputError(Code.ARGUMENT, "not an access token", next_step=step)
+        given.token(token)
         with self.store.pulling():  # two processes that enrol at once would make two device keys
-            identity = enrol.enrol(self._line(self.store.keystore.make_device_key()), token)
+            signer = self.store.keystore.make_device_key()
+            self.store.keep_trust(self._document)
+            try:
+                self.refresh_trust()  # the token goes to nobody whose pin was taken back
+                identity = enrol.enrol(self._line(signer), token)
+            except UnreachableError as error:
+                if error.code in {Code.CERTIFICATE, Code.PIN_MISMATCH}:
+                    step = f"check that {self._trust_from} is the trust.json of {self.trust.server}"
+                    error.next_step = f"{step}; {error.next_step}" if error.next_step else step
+                raise
             if self.store.read() is None:
                 anchor = clock.start(self.store.clocks())
                 self.store.found(State(FORMAT, trust_of.split(self._document), identity, anchor, (), ()))
@@ -118,22 +141,20 @@ class Room:
             InputError: NAME.
             SetupError: NOT_ENROLLED.
             DeniedError: it is not this device's to have, or there is no such model.
-            RefusedError: TRUST_EXPIRED, GRANT_ROLLBACK, GRANT_FROZEN, LEASE_EXPIRED.
-            IntegrityError: the answer or the file is not what the owners signed for this request.
+            RefusedError: TRUST_EXPIRED, TRUST_VERSION, GRANT_ROLLBACK, GRANT_FROZEN, LEASE_EXPIRED.
+            IntegrityError: the answer, the file or a newer trust.json is not what the owners signed.
             UnreachableError: no connection, a wrong pin, an answer that is no answer.
             StoreError: DISK_FULL, LOCKED, STORE_DAMAGED, STORE_IO.
         """
-        wanted = names.parse_reference(reference)
+        wanted = names.parse_reference(given.text(reference, "reference"))
+        if progress is not None and not callable(progress):
+            step = "give a function of two numbers, or None"
+            raise InputError(Code.ARGUMENT, "progress cannot be called", next_step=step)
         with self.store.pulling():
             identity = self.identity
+            trust = self.refresh_trust()  # revoked keys and pins must not last until the old document expires
             line = self._line(self._device_key())
-            try:
-                return pull(self.store, line, self.trust, identity, wanted, progress=progress, fresh=fresh)
-            except RefusedError as error:
-                old = self.trust.version
-                if error.code != Code.TRUST_EXPIRED or self.refresh_trust().version == old:
-                    raise
-            return pull(self.store, line, self.trust, identity, wanted, progress=progress, fresh=fresh)
+            return pull(self.store, line, trust, identity, wanted, progress=progress, fresh=fresh)
 
     @contextlib.contextmanager
     def load(self, reference: str, *, offline: Literal["auto", "only"] = "auto") -> Iterator[Model]:
@@ -150,9 +171,20 @@ class Room:
             RefusedError: LEASE_EXPIRED, if the lease is over and the server cannot be reached; CLOCK likewise.
             StrongroomError: as `pull`, and as `opening.open_installed`.
         """
-        wanted = names.parse_reference(reference)
+        wanted = names.parse_reference(given.text(reference, "reference"))
+        if offline not in ("auto", "only"):
+            raise InputError(Code.ARGUMENT, "offline is neither of its two words", next_step='say "auto" or "only"')
         with self._opened(wanted, may_pull=offline == "auto") as model:
             yield model
+
+    def verify(self) -> tuple[Verdict, ...]:
+        """Open every installed model and compare every checksum; nothing is run, and nothing is written.
+
+        Raises:
+            SetupError: NOT_ENROLLED.
+            StoreError: as `Store.read`. What is wrong with one install is in its verdict.
+        """
+        return tuple(verify(self.store, one) for one in self.store.need().installs)
 
     def refresh_trust(self) -> Trust:
         """Fetch newer trust documents and follow them, one signed step at a time.
@@ -162,18 +194,21 @@ class Room:
             IntegrityError, RefusedError: the chain does not hold; the old document stays in force.
             StoreError: the device directory cannot be used.
         """
-        path = f"/v1/trust?from={self.trust.version}"
-        body = accepted(self._way().request("GET", path, limit=TrustAnswer.LIMIT))
-        documents = [trust_of.join(one) for one in TrustAnswer.from_bytes(body).trust]
+        self._reload()
+        base, pinned = self.trust, True
+        try:
+            documents = following.fetch(self._way(), base.version)
+        except UnreachableError as error:
+            pinned, documents = False, following.fetch_unpinned(self._unpinned, base, error)
         if documents:
-            self._adopt(trust_of.follow(self.trust, documents), documents[-1])
-        return self.trust
+            self._use(following.adopt(self.store, base, documents))
+        return self.trust if pinned else self.refresh_trust()  # whoever has no pin may hold the newest back
 
     def close(self) -> None:
         """Close idle connections; the room may be used again."""
-        exchange, self._exchange = self._exchange, None
-        if isinstance(exchange, Pinned):
-            exchange.close()
+        kept, self._exchange = self._exchange, None
+        if kept is not None and isinstance(kept[1], Pinned):
+            kept[1].close()
 
     def __enter__(self) -> Self:
         return self
@@ -187,6 +222,10 @@ class Room:
         return f"Room({self.trust.server!r}, home={str(self.store.home)!r})"
 
     def _opened(self, wanted: Reference, *, may_pull: bool) -> Model:
+        if not self._cleaned:  # here, so that a room that is only looked at writes nothing
+            self.store.clean()
+            self._cleaned = True
+        self._reload()
         try:
             return open_installed(self.store, wanted, self._tick)
         except StrongroomError as error:
@@ -205,11 +244,16 @@ class Room:
         with contextlib.suppress(StrongroomError):  # the model is closed already; the next opening looks again
             self.store.tick()
 
-    def _adopt(self, trust: Trust, document: bytes) -> None:
-        self.trust, self._document = trust, document
-        self.close()
-        if self.store.read() is not None:
-            self.store.update(lambda state: replace(state, trust=trust_of.split(document)))
+    def _reload(self) -> None:
+        """Take the store's document: another process may have followed trust further."""
+        state = self.store.read()
+        if state is not None:
+            self._use(state.trust_document())
+
+    def _use(self, document: bytes) -> None:
+        if document != self._document:
+            self.trust, self._document = trust_of.read(document), document
+            self.close()
 
     def _device_key(self) -> Signer:
         key = self.store.keystore.device_key()
@@ -219,9 +263,10 @@ class Room:
         return key
 
     def _way(self) -> Exchange:
-        if self._exchange is None:
-            self._exchange = self._connector(self.trust)
-        return self._exchange
+        trust, kept = self.trust, self._exchange
+        if kept is None or kept[0] != trust:
+            self._exchange = kept = trust, self._connector(trust)
+        return kept[1]
 
     def _line(self, signer: Signer) -> Line:
         return Line(self._way(), self.trust.server, signer, self.store.clocks)
@@ -251,14 +296,16 @@ def connect(
         StrongroomError: as `Room.enrol`, when it enrols.
     """
     place = _home(home)
+    given_trust = None if trust is None else given.path(trust, "trust")
     return open_room(
         place,
         FileKeystore(place / KEYS),
         url=url,
         token=token,
-        trust=None if trust is None else Path(trust),
+        trust=given_trust,
         connector=lambda document: Pinned(document.server, document.pins),
         clocks=read_clocks,
+        unpinned=fetch_trust,
     )
 
 
@@ -271,22 +318,26 @@ def open_room(
     trust: Path | None,
     connector: Connector,
     clocks: Callable[[], Reading],
+    unpinned: Unpinned | None = None,
 ) -> Room:
     """Do what `connect` does, with everything it touches given. Raises as `connect`."""
+    if url is not None:
+        given.text(url, "url")
+    if token is not None:
+        given.text(token, "token")
+    named = None if trust is None else given.read_trust(trust)
     store = Store(home, keystore, clocks=clocks)
     state = store.read()
-    given = None if trust is None else _read_trust(trust)
-    document = given if state is None else state.trust_document()
+    document = named if state is None else state.trust_document()
     if document is None:
         document = _own_trust(home)
-    room = Room(store, trust_of.read(document), document, connector)
-    if given is not None and given != document:
-        room._adopt(trust_of.advance(room.trust, given), given)  # noqa: SLF001 - this module's own class
-    if url is not None and url.rstrip("/") != room.trust.server:
-        what, step = "trust.json names another server", f"connect to {room.trust.server}, or use the right trust.json"
-        raise InputError(Code.ARGUMENT, what, where=ascii(url[:200]), next_step=step)
-    if state is not None:
-        store.clean()
+    place = home / TRUST if trust is None else trust
+    room = Room(store, given.check_trust(document, place), document, connector, unpinned, trust_from=place)
+    if trust is not None and named is not None and not following.passed(room.trust, named):
+        given.next_trust(room.trust, named, trust)
+        room._use(following.adopt(store, room.trust, [named]))  # noqa: SLF001 - this module's own class
+    if url is not None:
+        given.server(url, room.trust)
     if token is not None:
         _enrol_if_needed(room, state, token)
     return room
@@ -298,34 +349,21 @@ def _enrol_if_needed(room: Room, state: State | None, token: str) -> None:
         room.enrol(token)
     elif state.identity.token_expires <= room.store.clocks().wall:
         # What is installed opens without any token, and whoever pulls is told what is wrong with it.
-        with contextlib.suppress(UnreachableError, DeniedError):
+        with contextlib.suppress(UnreachableError, DeniedError, RefusedError, IntegrityError, StoreError):
             room.enrol(token)
 
 
-def _home(given: Path | str | None) -> Path:
-    if given is not None:
-        return Path(given).expanduser().resolve()
+def _home(home: Path | str | None) -> Path:
+    if home is not None:
+        return given.directory(home, "home")
     named = os.environ.get("STRONGROOM_HOME")
-    place = Path(named) if named else Path.home() / ".local" / "share" / "strongroom"
-    return place.expanduser().resolve()
+    return given.directory(named or "~/.local/share/strongroom", "STRONGROOM_HOME" if named else "home")
 
 
 def _own_trust(home: Path) -> bytes:
-    with Folder.open(home, ours=OURS) as folder:
+    with Folder.open(home, ours=OURS.__contains__) as folder:
         data = folder.read(TRUST, limit=trust_of.MAX_SIZE)
     if data is None:
         step = f"put the trust.json of your strongroom there, or name it: --trust FILE, trust={TRUST!r}"
         raise SetupError(Code.CONFIG, "this device has no trust.json", where=str(home / TRUST), next_step=step)
-    return data
-
-
-def _read_trust(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(trust_of.MAX_SIZE + 1)
-    except OSError as error:
-        what = f"the trust document cannot be read: {(error.strerror or 'failed').lower()}"
-        raise InputError(Code.PATH, what, where=str(path), next_step="name the trust.json you were given") from None
-    if len(data) > trust_of.MAX_SIZE:
-        raise InputError(Code.TOO_LARGE, "not a trust document: too large", where=str(path))
     return data

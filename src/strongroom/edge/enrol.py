@@ -5,6 +5,7 @@ import hashlib
 from strongroom.edge import facts
 from strongroom.edge.exchange import Line, Token
 from strongroom.edge.state import Identity
+from strongroom.errors import Code, StrongroomError
 from strongroom.signing import PublicKey
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import EnrolAnswer, EnrolRequest
@@ -23,6 +24,7 @@ def enrol(line: Line, user_token: str) -> Identity:
         user_token: the user's access token; used here and never kept.
 
     Raises:
+        InputError: CONFLICT, if another user's token enrolled this device.
         DeniedError: UNAUTHENTICATED, TOKEN, PROOF, CHALLENGE, or EVIDENCE.
         UnreachableError: no connection, a wrong pin, an answer that is no answer.
         IntegrityError: SHAPE or JSON_NOT_CANONICAL, if the answer is malformed.
@@ -34,7 +36,12 @@ def enrol(line: Line, user_token: str) -> Identity:
     binding = Binding.enrol(challenge=challenge, device_key=thumbprint(key), platform=device.platform)
     unproven = EnrolRequest(challenge, key, device, (), "")
     request = prove(unproven, line.signer, binding, "POST", line.url(PATH), user_token)
-    answer = EnrolAnswer.from_bytes(line.post(PATH, request.to_bytes(), token, limit=EnrolAnswer.LIMIT))
+    try:
+        answer = EnrolAnswer.from_bytes(line.post(PATH, request.to_bytes(), token, limit=EnrolAnswer.LIMIT))
+    except StrongroomError as error:
+        if error.code == Code.CONFLICT:  # one key is one user's device
+            error.next_step = "use a token of the user who enrolled this device, or another device directory (home)"
+        raise
     return Identity(answer.device_id, answer.account, answer.token, answer.token_expires)
 
 

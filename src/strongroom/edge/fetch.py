@@ -49,15 +49,15 @@ class Links:
             DeniedError, RefusedError: the link is over and no fresh one is given.
             UnreachableError: the connection broke again and again, or the answer is of another length.
         """
-        tries = TRIES
+        tries, renewed = TRIES, False
         while True:
             url = self._urls[index]
             try:
                 data = self._exchange.read_range(url, offset, length)
             except (DeniedError, RefusedError) as error:
-                if error.code not in _LINK_OVER or not tries:
+                if error.code not in _LINK_OVER or renewed:
                     raise
-                tries = 0  # one renewal a range: a second refusal is meant
+                renewed = True  # one renewal a range: a second refusal is meant
                 self._renewed(index, url)
                 continue
             except UnreachableError as error:

@@ -8,7 +8,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,7 +19,7 @@ FILE_MODE, FOLDER_MODE = 0o600, 0o700
 FRESH = ".new-"  # begins the name of a file that is not yet complete; anything so named may be removed
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FORBIDDEN = {errno.EACCES, errno.EPERM}
 _ODD = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a planted FIFO must not hang us
@@ -40,6 +40,9 @@ def translated(where: Path) -> Iterator[None]:
         if number in _FULL:
             what, step = "the disk is full", "free some space and try again; what was installed is untouched"
             raise StoreError(Code.DISK_FULL, what, where=str(where), next_step=step) from error
+        if number == errno.EROFS:
+            what, step = "the file system is read-only", "make it writable again; what is installed still opens"
+            raise StoreError(Code.STORE_IO, what, where=str(where), next_step=step) from error
         if number in _FORBIDDEN:
             what, step = f"no permission: {reason.lower()}", "let this user own the directory, mode 0700"
             raise StoreError(Code.PERMISSIONS, what, where=str(where), next_step=step) from error
@@ -58,12 +61,12 @@ class Folder:
         self.handle = handle
 
     @classmethod
-    def open(cls, path: Path, *, ours: frozenset[str] = frozenset()) -> Self:
+    def open(cls, path: Path, *, ours: Callable[[str], bool] = lambda _: False) -> Self:
         """Open a directory by path, making it (0700) and its parents if they are missing.
 
         Args:
             path: the directory; not a link.
-            ours: names that only we use; a directory with nothing else in it is closed to others without asking.
+            ours: tells names that only we use; a directory with nothing else is closed to others without asking.
 
         Raises:
             SetupError: PERMISSIONS, if others may enter an existing one or it belongs to someone else.
@@ -71,8 +74,11 @@ class Folder:
         """
         with translated(path):
             if not path.exists():
+                fresh = [path, *(one for one in path.parents if not one.exists())]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _make(path, None)
+                for one in fresh:
+                    _sync_folder(one.parent)
             handle = os.open(path, _OPEN_FOLDER)
             try:
                 _check_private(path, handle, ours)
@@ -84,7 +90,8 @@ class Folder:
     def folder(self, name: str) -> "Folder":
         """Open a directory in this one, making it (0700) if it is missing. Raises StoreError."""
         with translated(self.path / name):
-            _make(name, self.handle)
+            if _make(name, self.handle):
+                os.fsync(self.handle)  # or the memory may outlive the directory of what it names
             return Folder(self.path / name, os.open(name, _OPEN_FOLDER, dir_fd=self.handle))
 
     def names(self) -> list[str]:
@@ -130,6 +137,31 @@ class Folder:
         finally:
             os.close(handle)
 
+    def read_secret(self, name: str, *, size: int) -> bytearray | None:
+        """Return the content of a secret file for the caller to wipe, or None if there is none.
+
+        Raises:
+            SetupError: PERMISSIONS, if others may read or write it.
+            StoreError: STORE_DAMAGED if it has not `size` bytes or is no regular file; else as `translated`.
+        """
+        if not self.has(name):
+            return None
+        handle, found = self.open_file(name)
+        where = self.path / name
+        try:
+            with translated(where):
+                if stat.S_IMODE(os.fstat(handle).st_mode) & 0o077:
+                    what, step = "others may read or write a key of this device", f"run: chmod 600 {where}"
+                    raise SetupError(Code.PERMISSIONS, what, where=str(where), next_step=step)
+                secret = bytearray(size)
+                if found != size or os.readv(handle, [secret]) != size:  # into the buffer that is wiped, no other
+                    what = f"a key file of {found} bytes instead of {size}"
+                    step = "move the device directory away and enrol again"
+                    raise StoreError(Code.STORE_DAMAGED, what, where=str(where), next_step=step)
+                return secret
+        finally:
+            os.close(handle)
+
     def has(self, name: str) -> bool:
         """Tell whether anything lies under this name, a dangling link included. Raises StoreError."""
         with translated(self.path / name):
@@ -149,11 +181,21 @@ class Folder:
     def open_lock(self, name: str) -> int:
         """Open, or make, an empty file (0600) that only serves as a lock. Raises StoreError."""
         with translated(self.path / name):
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            handle = os.open(name, flags, FILE_MODE, dir_fd=self.handle)
+            flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            try:
+                handle = os.open(name, os.O_RDWR | os.O_CREAT | flags, FILE_MODE, dir_fd=self.handle)
+            except OSError as error:
+                if error.errno != errno.EROFS:
+                    raise
+                return os.open(name, os.O_RDONLY | flags, dir_fd=self.handle)  # enough for flock on local disks
             if stat.S_IMODE(os.fstat(handle).st_mode) != FILE_MODE:
                 os.fchmod(handle, FILE_MODE)
             return handle
+
+    def read_only(self) -> bool:
+        """Tell whether the file system lets nobody write. Raises StoreError."""
+        with translated(self.path):
+            return bool(os.fstatvfs(self.handle).f_flag & os.ST_RDONLY)
 
     def write(self, name: str, data: bytes | bytearray) -> None:
         """Put a whole file in place, durably: the old content or the new after a crash, nothing between.
@@ -269,13 +311,13 @@ def _read_all(handle: int, size: int) -> bytes:
     return data
 
 
-def _check_private(path: Path, handle: int, ours: frozenset[str]) -> None:
+def _check_private(path: Path, handle: int, ours: Callable[[str], bool]) -> None:
     status = os.fstat(handle)
     if status.st_uid != os.geteuid():
         raise _not_private(path, "belongs to another user", "use a directory of your own (STRONGROOM_HOME)")
     if not stat.S_IMODE(status.st_mode) & 0o077:
         return
-    if not ours.issuperset(_entries(handle)):
+    if not all(map(ours, _entries(handle))):
         raise _not_private(path, "can be entered by other users", f"chmod 700 {path}")
     os.fchmod(handle, FOLDER_MODE)
 
@@ -284,10 +326,22 @@ def _entries(handle: int) -> list[str]:
     return sorted(os.listdir(handle))
 
 
-def _make(name: str | Path, parent: int | None) -> None:
-    with contextlib.suppress(FileExistsError):
+def _make(name: str | Path, parent: int | None) -> bool:
+    try:
         os.mkdir(name, FOLDER_MODE, dir_fd=parent)
-        os.chmod(name, FOLDER_MODE, dir_fd=parent)
+    except FileExistsError:
+        return False
+    os.chmod(name, FOLDER_MODE, dir_fd=parent)
+    return True
+
+
+def _sync_folder(path: Path) -> None:
+    with contextlib.suppress(PermissionError):  # whoever may make entries need not be allowed to list them
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _not_private(path: Path, what: str, step: str) -> SetupError:

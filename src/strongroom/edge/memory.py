@@ -1,10 +1,13 @@
 """Plaintext in one private place: an anonymous mapping that is wiped before it is given back (R49).
 
 Best effort, and said so: Python may copy what passes through it, and root reads all memory while a model is in use.
+Whether pages may go to swap depends on how much memory this process may lock (RLIMIT_MEMLOCK, often 8 MiB).
 """
 
 import ctypes
 import mmap
+import os
+import sys
 from types import TracebackType
 from typing import Self
 
@@ -12,13 +15,26 @@ from strongroom.errors import Code, InputError, StoreError
 from strongroom.sealed.wiping import wipe, wipe_bytes
 
 _ADVICE = ("MADV_DONTDUMP", "MADV_DONTFORK")  # not in core dumps, not in children
+_LINUX = sys.platform == "linux"
+_DONTDUMP, _DODUMP, _WIPEONFORK, _KEEPONFORK = 16, 17, 18, 19  # madvise of Linux; Python names half of them
+_ONFAULT = 1  # mlock2: lock a page when it is first used
+_LIBC = ctypes.CDLL(None) if _LINUX else None
 
 
 class PrivateBuffer:
-    """Writable memory of our own, outside Python's heap. Wiped by `close`, which the `with` block calls."""
+    """Writable memory of our own, outside Python's heap. Wiped by `close`, which the `with` block calls.
+
+    A forked child does not have these pages: there, `close` lets go of the views and `view` refuses.
+
+    Attributes:
+        size: bytes.
+        locked: whether the system promised to keep all of it out of swap.
+    """
 
     def __init__(self, size: int) -> None:
-        self.size = size  # bytes
+        self.size = size
+        self.locked = False
+        self._owner = os.getpid()
         try:
             flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
             self._pages = mmap.mmap(-1, max(size, 1), flags=flags)
@@ -29,6 +45,8 @@ class PrivateBuffer:
             if advice is not None:  # Linux has both
                 self._pages.madvise(advice)
         self._view: memoryview | None = memoryview(self._pages)[:size]
+        if size:
+            self.locked = _lock(ctypes.addressof(ctypes.c_char.from_buffer(self._view)), size)
         self._lent: list[memoryview] = []
 
     @property
@@ -36,10 +54,13 @@ class PrivateBuffer:
         """The whole buffer, writable. Not to be kept after `close`.
 
         Raises:
-            InputError: CLOSED, after `close`.
+            InputError: CLOSED, after `close` and in a forked child.
         """
         if self._view is None:
             what, step = "this memory has been wiped", "use the model inside its `with` block"
+            raise InputError(Code.CLOSED, what, next_step=step)
+        if os.getpid() != self._owner:
+            what, step = "this memory stayed in the process that opened the model", "load the model in the child"
             raise InputError(Code.CLOSED, what, next_step=step)
         return self._view
 
@@ -59,7 +80,8 @@ class PrivateBuffer:
         view, self._view = self._view, None
         if view is None:
             return
-        wipe(view)
+        if os.getpid() == self._owner:  # a child that touched these addresses would be killed: nothing is there
+            wipe(view)
         lent, self._lent = self._lent, []
         held = False
         for one in (*lent, view):
@@ -106,7 +128,10 @@ class TransientBytes:
             self._value: bytes = make(None, size)
         except MemoryError:
             raise _no_memory(size) from None
-        inside = memoryview((ctypes.c_char * size).from_address(address(self._value))).cast("B")
+        self._place = address(self._value), size
+        # Not DONTFORK: these pages are the allocator's, and a child's allocator must find something there.
+        _advise(*self._place, _DONTDUMP, _WIPEONFORK)
+        inside = memoryview((ctypes.c_char * size).from_address(self._place[0])).cast("B")
         inside[:] = source
 
     def __enter__(self) -> bytes:
@@ -116,6 +141,26 @@ class TransientBytes:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         wipe_bytes(self._value)
+        _advise(*self._place, _DODUMP, _KEEPONFORK)  # the allocator may give these pages to others
+
+
+def _lock(address: int, size: int) -> bool:
+    """Ask that pages stay out of swap; a system or limit that does not grant it is no error."""
+    call = getattr(_LIBC, "mlock2", None)
+    if call is None:
+        return False
+    return bool(call(ctypes.c_void_p(address), ctypes.c_size_t(size), ctypes.c_int(_ONFAULT)) == 0)
+
+
+def _advise(address: int, size: int, *advice: int) -> None:
+    """Give advice about the whole pages in a range; what shares its first or last page with others is left as it is."""
+    call = getattr(_LIBC, "madvise", None)
+    first = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
+    length = (address + size) // mmap.PAGESIZE * mmap.PAGESIZE - first
+    if call is None or length <= 0:
+        return
+    for one in advice:
+        call(ctypes.c_void_p(first), ctypes.c_size_t(length), ctypes.c_int(one))
 
 
 def _no_memory(size: int) -> StoreError:

@@ -8,6 +8,7 @@ from typing import Any, Self
 from strongroom.edge import runtimes
 from strongroom.edge.memory import PrivateBuffer
 from strongroom.edge.runtimes import bytes_
+from strongroom.edge.watch import Watch
 from strongroom.errors import Code, InputError
 from strongroom.sealed import Opened
 
@@ -18,7 +19,8 @@ class Model:
     Attributes:
         name: the model's name.
         version: its exact version.
-        lease_expires: Unix seconds until which it may be opened here.
+        lease_expires: Unix seconds at which its lease ends.
+        offline_until: Unix seconds until which it opens without asking again; never after `lease_expires`.
     """
 
     def __init__(
@@ -29,10 +31,15 @@ class Model:
         parts: tuple[Opened, ...],
         buffers: tuple[PrivateBuffer, ...],
         on_close: Callable[[], None] = lambda: None,
+        *,
+        offline_until: int = 0,
+        watch: Watch | None = None,
     ) -> None:
         self.name = name
         self.version = version
         self.lease_expires = lease_expires
+        self.offline_until = offline_until
+        self._watch = watch
         self._parts = parts
         self._buffers = buffers
         self._on_close = on_close
@@ -93,6 +100,8 @@ class Model:
         """Release every view and wipe the memory. Closing twice is no error."""
         if not self._parts:
             return
+        if self._watch is not None:
+            self._watch.stop()
         parts, self._parts = self._parts, ()
         for part in parts:
             with contextlib.suppress(BufferError):  # an array over it keeps it; it sees zeros then
@@ -120,3 +129,5 @@ class Model:
         if not self._parts:
             step = "use it inside its `with` block, or load it again"
             raise InputError(Code.CLOSED, "the model is closed and wiped", where=self.name, next_step=step)
+        if self._watch is not None:
+            self._watch.check()

@@ -14,11 +14,12 @@ from strongroom.edge.memory import PrivateBuffer
 from strongroom.edge.model import Model
 from strongroom.edge.state import Install, State
 from strongroom.edge.store import OpenInstall, Store, damaged, not_enrolled, reference_of
-from strongroom.errors import Code, IntegrityError, RefusedError, SetupError, StoreError, StrongroomError
+from strongroom.edge.watch import BEAT, Watch
+from strongroom.errors import Code, IntegrityError, InternalError, RefusedError, SetupError, StoreError, StrongroomError
 from strongroom.names import Reference
 from strongroom.sealed import FileReadable, Opened
 from strongroom.wire import trust as trust_of
-from strongroom.wire.lease import check_open, read_lease
+from strongroom.wire.lease import check_open, offline_until, read_lease
 from strongroom.wire.messages import Lease
 
 
@@ -37,13 +38,24 @@ def check_usable(store: Store, state: State, install: Install) -> Lease:
         SetupError: NOT_ENROLLED.
         StoreError: STORE_DAMAGED, if the device key is gone.
     """
+    lease = lease_of(store, state, install)
+    try:
+        check_open(lease, state.clock.seen)
+    except RefusedError as error:
+        step = f"connect and run `strongroom pull {reference_of(install)}`"
+        raise RefusedError(Code.LEASE_EXPIRED, error.what, where=install.model, next_step=step) from None
+    return lease
+
+
+def lease_of(store: Store, state: State, install: Install) -> Lease:
+    """Return an install's lease, checked but for its end. Raises as `check_usable`."""
     signer = store.keystore.device_key()
     if state.identity is None:
         raise not_enrolled(store.home)
     if signer is None:
         step = "move the device directory away and enrol again"
         raise StoreError(Code.STORE_DAMAGED, "the device key is gone", where=str(store.home), next_step=step)
-    lease = read_lease(
+    return read_lease(
         install.lease,
         trust_of.read(state.trust_document()),
         device_key=thumbprint(signer.public),
@@ -53,12 +65,6 @@ def check_usable(store: Store, state: State, install: Install) -> Lease:
         files=tuple(file.head for file in install.files),
         at=None,
     )
-    try:
-        check_open(lease, state.clock.seen)
-    except RefusedError as error:
-        step = f"connect and run `strongroom pull {reference_of(install)}`"
-        raise RefusedError(Code.LEASE_EXPIRED, error.what, where=install.model, next_step=step) from None
-    return lease
 
 
 @dataclass(slots=True)
@@ -67,53 +73,107 @@ class _Chooser:
 
     store: Store
     reference: Reference
+    find: Callable[[State], Install | None]
     lease: Lease | None = None
+    install: Install | None = None
+
+    @property
+    def found(self) -> Lease:
+        """The lease, once an install was chosen."""
+        if self.lease is None:
+            raise InternalError(Code.INTERNAL, "no install was chosen")
+        return self.lease
 
     def __call__(self, state: State) -> Install:
-        install = state.find(self.reference)
+        install = self.find(state)
         if install is None:
             raise not_installed(self.reference)
         if install.damaged:
             raise damaged(install, "an installed file failed a check before")
         self.lease = check_usable(self.store, state, install)
+        self.install = install
         return install
 
 
-def open_installed(store: Store, reference: Reference, on_close: Callable[[], None]) -> Model:
+def open_installed(store: Store, reference: Reference, on_close: Callable[[], None], *, beat: float = BEAT) -> Model:
     """Open an installed model whole into private memory; nothing is sent anywhere.
 
     Args:
         store: the device directory.
         reference: what to open.
         on_close: called after the model was wiped.
+        beat: seconds between two notes of the time while it is open.
 
     Raises:
         SetupError: NOT_INSTALLED, NOT_ENROLLED.
         RefusedError: LEASE_EXPIRED, CLOCK.
-        IntegrityError: FILE_*, SIGNATURE, LEASE_MISMATCH; the install is then remembered as damaged.
+        IntegrityError: FILE_*; the install is then remembered as damaged. SIGNATURE, LEASE_MISMATCH, of its lease.
         StoreError: STORE_DAMAGED (remembered too), LOCKED, STORE_IO, MEMORY.
     """
-    choose = _Chooser(store, reference)
+    choose = _Chooser(store, reference, lambda state: state.find(reference))
     try:
         with store.opened(choose) as found:
-            return _open(found, choose.lease, on_close)
+            return _open(found, choose.found, on_close, watch=_watcher(store, found, beat))
     except (IntegrityError, StoreError) as error:
-        if isinstance(error, IntegrityError) or error.code == Code.STORE_DAMAGED:
-            _remember(store, reference)
+        install = choose.install  # what goes wrong before there is one is the lease's trouble, and no file's
+        if install is not None and (isinstance(error, IntegrityError) or error.code == Code.STORE_DAMAGED):
+            with contextlib.suppress(StrongroomError):  # the error that brought us here counts
+                store.mark_damaged(install)
         if isinstance(error, IntegrityError) and not error.next_step:
             error.next_step = f"fetch it anew: `strongroom pull {reference}`"
         raise
 
 
-def _remember(store: Store, reference: Reference) -> None:
-    with contextlib.suppress(StrongroomError):  # the error that brought us here counts
-        state = store.read()
-        install = None if state is None else state.find(reference)
-        if install is not None and not install.damaged:
-            store.mark_damaged(install)
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `verify` found of one install: `error` is None if it opens and every byte is what the owners signed."""
+
+    install: Install
+    error: StrongroomError | None
+
+    @property
+    def damaged(self) -> bool:
+        """Whether fetching anew is the cure; any other error is the machine's, or says that it may not be opened."""
+        if self.error is None or self.error.code in {Code.SIGNATURE, Code.LEASE_MISMATCH}:
+            return False  # of the lease, which the next pull renews without fetching
+        return isinstance(self.error, IntegrityError) or self.error.code == Code.STORE_DAMAGED
 
 
-def _open(found: OpenInstall, lease: Lease | None, on_close: Callable[[], None]) -> Model:
+def verify(store: Store, install: Install) -> Verdict:
+    """Open an install, compare every checksum, and write nothing: neither the clock nor what was found.
+
+    Args:
+        store: the device directory.
+        install: one of `Store.need().installs`.
+    """
+    reference = Reference(install.model, install.version, None)
+    mine = _Chooser(store, reference, lambda state: next((one for one in state.installs if one.id == install.id), None))
+    try:
+        with store.opened(mine, keep=False) as found, _open(found, mine.found, lambda: None, checksums=True):
+            return Verdict(install, None)
+    except StrongroomError as error:
+        return Verdict(install, error)
+
+
+def _watcher(store: Store, found: OpenInstall, beat: float) -> Callable[[Lease], Watch]:
+    def renewed() -> Lease | None:
+        with contextlib.suppress(StrongroomError):
+            state = store.need()
+            install = next((one for one in state.installs if one.id == found.install.id), None)
+            return None if install is None else lease_of(store, state, install)
+        return None
+
+    return lambda lease: Watch(store, found.state.clock, lease, renewed, beat=beat)
+
+
+def _open(
+    found: OpenInstall,
+    lease: Lease,
+    on_close: Callable[[], None],
+    *,
+    checksums: bool = False,
+    watch: Callable[[Lease], Watch] | None = None,
+) -> Model:
     install = found.install
     owners = trust_of.read(found.state.trust_document()).owner
     buffers: list[PrivateBuffer] = []
@@ -128,6 +188,7 @@ def _open(found: OpenInstall, lease: Lease | None, on_close: Callable[[], None])
                 owners=owners,
                 origin_head=file.head,
                 allocate=holder.allocate,
+                checksums=checksums,
             )
             buffers.append(holder.buffer or PrivateBuffer(0))
             parts.append(opened)
@@ -138,7 +199,16 @@ def _open(found: OpenInstall, lease: Lease | None, on_close: Callable[[], None])
         for buffer in buffers:
             buffer.close()
         raise
-    return Model(install.model, install.version, lease.expires if lease else 0, tuple(parts), tuple(buffers), on_close)
+    return Model(
+        install.model,
+        install.version,
+        lease.expires,
+        tuple(parts),
+        tuple(buffers),
+        on_close,
+        offline_until=offline_until(lease),
+        watch=None if watch is None else watch(lease),
+    )
 
 
 def _check_paths(install: Install, parts: list[Opened]) -> None:

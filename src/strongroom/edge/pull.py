@@ -11,6 +11,8 @@ from strongroom.edge.state import Identity, Install, LocalFile, State
 from strongroom.edge.store import Store
 from strongroom.errors import Code, IntegrityError, RefusedError
 from strongroom.names import Reference
+from strongroom.wire import trust as trust_of
+from strongroom.wire.lease import check_open, known, offline_until
 from strongroom.wire.trust import Trust
 
 
@@ -23,8 +25,9 @@ class Installed:
         model: its name.
         version: its exact version.
         size: bytes on this disk.
-        lease_expires: Unix seconds until which it may be opened without asking again.
+        lease_expires: Unix seconds at which its lease ends.
         fetched: whether bytes were fetched now; False if it was here already.
+        offline_until: Unix seconds until which it opens without asking again; never after `lease_expires`.
     """
 
     reference: str
@@ -33,6 +36,7 @@ class Installed:
     size: int
     lease_expires: int
     fetched: bool
+    offline_until: int
 
 
 def pull(
@@ -68,7 +72,7 @@ def pull(
         if release.keys:
             install = _fetched(store, line, trust, identity, release, wanted, progress)
         else:
-            install = _renewed(store, release, wanted, here)
+            install = _renewed(store, trust, release, wanted, here)
     finally:
         release.wipe()
     return Installed(
@@ -78,6 +82,7 @@ def pull(
         size=sum(file.size for file in install.files),
         lease_expires=release.lease.expires,
         fetched=bool(release.keys),
+        offline_until=offline_until(release.lease),
     )
 
 
@@ -90,11 +95,11 @@ def _held(state: State, wanted: Reference) -> Install | None:
     return max(found, key=lambda one: (one.epoch, one.counter), default=None)
 
 
-def _renewed(store: Store, release: Release, wanted: Reference, here: Install | None) -> Install:
+def _renewed(store: Store, trust: Trust, release: Release, wanted: Reference, here: Install | None) -> Install:
     if here is None:
         raise IntegrityError(Code.GRANT_MISMATCH, "a grant without keys for a model that is not here")
-    renewed = replace(here, selectors=(wanted.selector,), lease=release.grant.lease)
-    store.update(_accept(store, release, renewed))
+    renewed = replace(here, selectors=(wanted.selector,), lease=known(release.grant.lease, trust))
+    store.update(_accept(store, trust, release, renewed))
     return renewed
 
 
@@ -116,25 +121,32 @@ def _fetched(
     ):
         subject = fetch.subject_of(grant.model, grant.version)
         files = fetch.fetch(links, headings, staging, store.keystore, subject, progress)
-        install = _record(release, staging.name, wanted, files)
-        store.activate(staging, _accept(store, release, install))
+        install = _record(trust, release, staging.name, wanted, files)
+        store.activate(staging, _accept(store, trust, release, install))
     return install
 
 
-def _accept(store: Store, release: Release, install: Install) -> Callable[[State], State]:
-    """Return the change that makes a version active and takes the server's time; refuses if a newer one came in."""
+def _accept(store: Store, trust: Trust, release: Release, install: Install) -> Callable[[State], State]:
+    """Return the change that makes a version active and takes the server's time.
+
+    It judges again what may have changed since the grant came: the trust in force, the newest version, and the time.
+    """
 
     def change(state: State) -> State:
+        if trust_of.read(state.trust_document()) != trust:
+            what, step = "trust.json changed while this version was fetched", "pull again: it is judged anew"
+            raise RefusedError(Code.TRUST_VERSION, what, where=f"{install.model}@{install.version}", next_step=step)
         if (state.mark(install.model) or (0, 0)) > (install.epoch, install.counter):
             what = "a newer version became active meanwhile"
             raise RefusedError(Code.GRANT_ROLLBACK, what, where=f"{install.model}@{install.version}")
-        anchor = clock.contact(release.grant.server_time, store.clocks())
+        anchor = clock.contact(release.grant.server_time, release.asked, store.clocks())
+        check_open(release.lease, anchor.seen)
         return replace(state.with_install(install), clock=anchor)
 
     return change
 
 
-def _record(release: Release, name: str, wanted: Reference, files: tuple[LocalFile, ...]) -> Install:
+def _record(trust: Trust, release: Release, name: str, wanted: Reference, files: tuple[LocalFile, ...]) -> Install:
     grant = release.grant
     return Install(
         id=name,
@@ -144,6 +156,6 @@ def _record(release: Release, name: str, wanted: Reference, files: tuple[LocalFi
         epoch=grant.epoch,
         counter=grant.counter,
         files=files,
-        lease=grant.lease,
+        lease=known(grant.lease, trust),
         damaged=False,
     )

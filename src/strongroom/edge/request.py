@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from strongroom.edge import facts
+from strongroom.edge.clock import Reading
 from strongroom.edge.enrol import thumbprint
 from strongroom.edge.exchange import Line, Token
 from strongroom.edge.state import Identity, Install
@@ -30,6 +31,7 @@ class Release:
 
     grant: Grant
     lease: Lease
+    asked: Reading  # the clocks before the request was sent: the server's time counts from then
     keys: tuple[ModelKey, ...] = field(repr=False)
 
     def wipe(self) -> None:
@@ -101,6 +103,7 @@ def ask(
             have=held,
         )
         body = prove(unproven, line.signer, binding, "POST", line.url(PATH), identity.token).to_bytes()
+        asked = line.clocks()
         answer = ReleaseAnswer.from_bytes(line.post(PATH, body, token, limit=ReleaseAnswer.LIMIT))
         grant = read_grant(
             answer,
@@ -118,7 +121,7 @@ def ask(
         lease = _checked_lease(grant, trust, identity, key)
         if grant.sealed is None and have is not None and not _is_whole(grant, have):
             raise IntegrityError(Code.GRANT_MISMATCH, "a grant without keys names other files than are here")
-        return Release(grant, lease, open_grant(grant, ephemeral, binding))
+        return Release(grant, lease, asked, open_grant(grant, ephemeral, binding))
     finally:
         ephemeral.destroy()
 
@@ -152,7 +155,8 @@ def fresh_links(line: Line, identity: Identity, grant: Grant) -> tuple[str, ...]
 def choose_kem(allowed: tuple[int, ...], offered: tuple[int, ...]) -> int:
     """Return the first KEM of trust.json that the office offers and this device has.
 
-    The order is the owners', not the office's, so that an office that was taken over cannot choose the weakest.
+    The order is the owners', not the office's. An office that was taken over may still offer the weakest of them and
+    nothing else, so owners who want none weaker than the first name no other.
 
     Raises:
         RefusedError: KEM_UNSUPPORTED.

@@ -4,9 +4,8 @@ High-water marks, installed versions, leases, the clock's anchor, the trust docu
 value: none of them can be rolled back or edited without the others. Fields are append-only once released.
 """
 
-import hashlib
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from strongroom import canonical
@@ -62,7 +61,7 @@ class Install(Message):
     epoch: int
     counter: int
     files: tuple[LocalFile, ...]
-    lease: tuple[str, ...]
+    lease: tuple[str, ...] = field(repr=False)
     damaged: bool  # a check failed at opening: fetch it again rather than say we have it
 
     SHAPE = Object(
@@ -156,6 +155,19 @@ def encode(state: State, key: bytes | bytearray) -> bytes:
     return canonical.encode({"mac": canonical.to_base64url(_mac(canonical.encode(value), key)), "state": value})
 
 
+def check_readable(data: bytes) -> None:
+    """Check before state.json is replaced that `decode` would take the new one.
+
+    Raises:
+        StoreError: DISK_FULL, if it is larger, or names more, than is read again.
+    """
+    try:
+        State.from_value(_FRAME.check(canonical.decode(data, limit=LIMIT), "")["state"], "state")
+    except IntegrityError as error:
+        what, step = f"this device's memory has no room: {error.what}", "remove models that are not needed any more"
+        raise StoreError(Code.DISK_FULL, what, next_step=step) from None
+
+
 def decode(data: bytes, key: bytes | bytearray, *, where: str) -> State:
     """Check the MAC over everything, then the shape.
 
@@ -179,7 +191,7 @@ def lost(where: str, what: str) -> StoreError:
 
 
 def _mac(data: bytes, key: bytes | bytearray) -> bytes:
-    return hmac.digest(bytes(key), _LABEL + data, hashlib.sha256)
+    return hmac.digest(key, _LABEL + data, "sha256")  # from the caller's own buffer, which it wipes
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ section 13).
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strongroom.edge import state as memory_of
-from strongroom.edge.clock import Reading, advance, read_clocks
+from strongroom.edge.clock import Anchor, Reading, advance, read_clocks
 from strongroom.edge.folder import FRESH, Folder
 from strongroom.edge.keystore import Keystore
 from strongroom.edge.lock import locked
@@ -31,6 +32,8 @@ OURS = frozenset({STATE, TRUST, MODELS, INCOMING, KEYS, STORE_LOCK, PULL_LOCK})
 STATE_KEY = "state"  # name of the MAC key in the keystore
 PATIENCE, PULL_PATIENCE = 10.0, 600.0  # seconds to wait for another process: short changes, whole downloads
 SPARE = 4_194_304  # bytes left free on the disk beside what a version needs
+_UNWRITABLE = {Code.DISK_FULL, Code.PERMISSIONS, Code.STORE_IO}  # the machine's trouble: nothing is damaged
+_log = logging.getLogger(__name__)
 
 
 class Staging:
@@ -74,6 +77,8 @@ class Store:
         self.clocks = clocks
         self._patience = patience
         self._pull_patience = pull_patience
+        self._unwritten: Anchor | None = None  # the clock, where the disk does not take it
+        self._warned = False
 
     def read(self) -> State | None:
         """Return what is remembered, or None before the first enrolment.
@@ -103,6 +108,15 @@ class Store:
                 self.keystore.put(STATE_KEY, os.urandom(32))
             self._write(home, state)
 
+    def keep_trust(self, document: bytes) -> None:
+        """Lay the trust document beside a device key that is not enrolled yet, unless one is there. Raises StoreError.
+
+        A first enrolment that is refused can then be tried again, and asked about, without naming the document.
+        """
+        with self._folder() as home, locked(home, STORE_LOCK, self._patience):
+            if not home.has(STATE) and not home.has(TRUST):
+                home.write(TRUST, document)
+
     def update(self, change: Callable[[State], State]) -> State:
         """Read, change and write the state under the lock; return the new one.
 
@@ -115,14 +129,26 @@ class Store:
             return self._update(home, change)
 
     def tick(self) -> State:
-        """Move the clock's anchor to now and return the state. Raises as `update`, and RefusedError(CLOCK)."""
-        return self.update(lambda state: replace(state, clock=advance(state.clock, self.clocks())))
+        """Move the clock's anchor to now, on the disk if it takes it, and return the state.
+
+        Raises:
+            SetupError: NOT_ENROLLED.
+            RefusedError: CLOCK.
+            StoreError: LOCKED, or as `read`.
+        """
+        with self._folder() as home, locked(home, STORE_LOCK, self._patience):
+            return self._ticked(home, keep=True)
 
     @contextlib.contextmanager
-    def opened(self, choose: Callable[[State], Install]) -> Iterator["OpenInstall"]:
+    def opened(self, choose: Callable[[State], Install], *, keep: bool = True) -> Iterator["OpenInstall"]:
         """Choose an install under the lock, with the clock moved to now, and open its files and keys for the block.
 
-        Both stay good when another process replaces the version meanwhile. The keys are wiped at the end.
+        Both stay good when another process replaces the version meanwhile. The keys are wiped at the end. A disk that
+        takes no new clock stops nothing: the lease is then judged by the clock in memory.
+
+        Args:
+            choose: picks from the state whose clock is now.
+            keep: whether to write that clock down; without it nothing is written.
 
         Raises:
             StoreError: LOCKED, STORE_DAMAGED, or as `read`.
@@ -132,7 +158,7 @@ class Store:
         keys: list[ModelKey] = []
         try:
             with self._folder() as home, locked(home, STORE_LOCK, self._patience):
-                state = self._update(home, lambda old: replace(old, clock=advance(old.clock, self.clocks())))
+                state = self._ticked(home, keep=keep)
                 install = choose(state)
                 with home.folder(MODELS) as models, _existing(models, install) as folder:
                     for index, file in enumerate(install.files):
@@ -164,13 +190,19 @@ class Store:
             yield
 
     def clean(self) -> None:
-        """Remove what an interrupted process left, unless one is at work. Raises StoreError."""
+        """Remove what an interrupted process left, unless one is at work or the disk takes no change.
+
+        Raises:
+            StoreError: STORE_DAMAGED, or as `read`.
+        """
         with self._folder() as home:
             try:
                 with locked(home, PULL_LOCK, 0):
                     self._clean(home)
             except StoreError as error:
-                if error.code != Code.LOCKED:
+                if error.code in _UNWRITABLE:
+                    self._warn(error)
+                elif error.code != Code.LOCKED:
                     raise
 
     @contextlib.contextmanager
@@ -202,26 +234,35 @@ class Store:
         """Make a staged version the active one: move it, write the state, remove what it replaced.
 
         Raises:
+            StrongroomError: whatever `change` raises; nothing is then moved.
             StoreError: LOCKED or as `folder.translated`. Then the old version is active, whole; a failure of the
                 very last sync may leave the new one active instead, whole too.
         """
         staging.folder.sync()
         with self._folder() as home, locked(home, STORE_LOCK, self._patience):
+            old = self._read(home)
+            if old is None:
+                raise not_enrolled(self.home)
+            state = change(old)  # before anything moves: what is refused leaves nothing
             with home.folder(INCOMING) as incoming, home.folder(MODELS) as models:
-                incoming.sync()
                 staging.moved = True
                 incoming.move(staging.name, models)
-            state = self._update(home, change)
+            self._write(home, state)
             with contextlib.suppress(StrongroomError):  # the version is active; the next start removes what is left
                 self._remove_unnamed(home, state)
             return state
 
     def mark_damaged(self, install: Install) -> None:
         """Remember that an install failed a check, so that it is fetched anew. Raises as `update`."""
-        self.update(lambda state: state.with_changed(replace(install, damaged=True)))
+
+        def change(state: State) -> State:  # of the record as it is by then: a lease may have been renewed meanwhile
+            found = next((one for one in state.installs if one.id == install.id), None)
+            return state if found is None else state.with_changed(replace(found, damaged=True))
+
+        self.update(change)
 
     def _folder(self) -> Folder:
-        return Folder.open(self.home, ours=OURS)
+        return Folder.open(self.home, ours=OURS.__contains__)
 
     def _read(self, home: Folder) -> State | None:
         where = str(self.home / STATE)
@@ -232,16 +273,48 @@ class Store:
                     if models.names():
                         raise memory_of.lost(where, "the device's memory is gone while models are still here")
             return None
-        key = self.keystore.get(STATE_KEY)
-        if key is None:
-            raise memory_of.lost(where, "the key of the device's memory is gone")
-        return memory_of.decode(data, key, where=where)
+        with self._state_key() as key:
+            return memory_of.decode(data, key, where=where)
 
     def _write(self, home: Folder, state: State) -> None:
+        with self._state_key() as key:
+            data = memory_of.encode(state, key)
+        memory_of.check_readable(data)
+        home.write(STATE, data)
+        self._unwritten = None
+
+    @contextlib.contextmanager
+    def _state_key(self) -> Iterator[bytearray]:
+        """Give out the key of the state's MAC for the block, and wipe it."""
         key = self.keystore.get(STATE_KEY)
         if key is None:
             raise memory_of.lost(str(self.home / STATE), "the key of the device's memory is gone")
-        home.write(STATE, memory_of.encode(state, key))
+        try:
+            yield key
+        finally:
+            wipe(key)
+
+    def _ticked(self, home: Folder, *, keep: bool) -> State:
+        """Return the state with its clock moved to now, written down if that can be and is wanted."""
+        old = self._read(home)
+        if old is None:
+            raise not_enrolled(self.home)
+        known = old.clock if self._unwritten is None or self._unwritten.seen < old.clock.seen else self._unwritten
+        new = replace(old, clock=advance(known, self.clocks()))
+        if keep and new != old:
+            try:
+                self._write(home, new)
+            except StoreError as error:
+                if error.code not in _UNWRITABLE:
+                    raise
+                self._unwritten = new.clock
+                self._warn(error)
+        return new
+
+    def _warn(self, error: StoreError) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning("the device directory takes no change; what is installed still opens: %s", error)
 
     def _update(self, home: Folder, change: Callable[[State], State]) -> State:
         old = self._read(home)

@@ -8,5 +8,6 @@ encodings and TLS below 1.3 are not refused by settings: they are absent.
 from strongroom.transport.answers import Response, raise_problem
 from strongroom.transport.client import Pinned
 from strongroom.transport.connection import spki_digest
+from strongroom.transport.unpinned import fetch_trust
 
-__all__ = ["Pinned", "Response", "raise_problem", "spki_digest"]
+__all__ = ["Pinned", "Response", "fetch_trust", "raise_problem", "spki_digest"]

@@ -122,4 +122,6 @@ def translate(error: Exception, where: str) -> UnreachableError:
 
 
 def _is_timeout(error: Exception) -> bool:
+    if isinstance(error, urllib3.exceptions.NewConnectionError):  # by descent a timeout, in truth refused or no route
+        return False
     return isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError))

@@ -1,10 +1,12 @@
 """The device's story against an office in memory: enrol, pull, load, update, renew."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
 from rooms.edge.memory_office import DAY, weights
+from strongroom.edge.fetch import Links
 from strongroom.errors import Code, DeniedError, InputError, RefusedError, SetupError, UnreachableError
 
 WEIGHTS = weights(1)
@@ -123,6 +125,37 @@ def test_a_broken_connection_is_tried_again(device, office):
         room.pull("digits", fresh=True)
     with room.load("digits") as model:
         assert model.version == "1.0"
+
+
+def test_a_broken_connection_after_fresh_links_is_tried_again_too():
+    """A renewal uses up no try: the network may break right after it."""
+    over, broke = RefusedError(Code.URL_EXPIRED, "over"), UnreachableError(Code.UNREACHABLE, "the connection broke")
+    answers: list[bytes | Exception] = [broke, over, broke, b"data"]
+
+    def read_range(url: str, offset: int, length: int) -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    links = Links(SimpleNamespace(read_range=read_range), ("old",), lambda: ("fresh",))
+    assert links.read(0, 0, 4) == b"data"
+    answers += [over, over]
+    with pytest.raises(RefusedError):
+        links.read(0, 0, 4)
+    answers += [broke, broke, broke]
+    with pytest.raises(UnreachableError):
+        links.read(0, 0, 4)
+    assert not answers
+
+
+def test_an_office_that_serves_no_fresh_link_is_asked_once(device, office):
+    """One renewal a range: an office that always says "over" does not keep a device busy for ever."""
+    office.link_reads = 0
+    with pytest.raises(RefusedError) as caught:
+        device.room().pull("digits")
+    assert caught.value.code == Code.URL_EXPIRED
+    assert office.renewals == 1
 
 
 def test_progress_counts_every_byte(device, office):

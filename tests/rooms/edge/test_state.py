@@ -98,6 +98,24 @@ def test_a_huge_memory_is_not_read(device):
     assert caught.value.code == Code.STORE_DAMAGED
 
 
+def test_a_memory_that_could_not_be_read_again_is_not_written(device):
+    """I05: too large, or with more in it than is read: the old memory stays, and says what to do."""
+    room = device.room()
+    room.pull("digits")
+    kept = (device.home / "state.json").read_bytes()
+    (one,) = room.store.need().installs
+    large = [replace(one, id=f"{n:032x}", lease=("a." + "b" * 399_000 + ".c",)) for n in range(22)]
+    many = [replace(one, id=f"{n:032x}", lease=("a.b.c",)) for n in range(4097)]
+    for installs in (large, many):
+        with pytest.raises(StoreError) as caught:
+            room.store.update(lambda state, installs=installs: replace(state, installs=tuple(installs)))
+        assert caught.value.code == Code.DISK_FULL
+        assert "remove models" in caught.value.next_step
+        assert (device.home / "state.json").read_bytes() == kept
+    with room.load("digits", offline="only"):
+        pass
+
+
 def test_a_new_version_takes_its_selectors_from_the_old():
     state = EMPTY.with_install(install(1, "1.0", "@stable", "@beta")).with_install(
         install(2, "1.1", "@beta", counter=2)

@@ -1,10 +1,12 @@
 """The device directory under crashes, full disks, planted links and other processes."""
 
+import contextlib
 import multiprocessing
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from strongroom.edge import store as stores
 from strongroom.edge.folder import Folder
 from strongroom.edge.keystore.file import FileKeystore
 from strongroom.edge.lock import locked
+from strongroom.edge.state import Install, State
 from strongroom.errors import Code, SetupError, StoreError, StrongroomError
 
 OLD, NEW = b"old" * 1000, b"new" * 1000
@@ -168,6 +171,56 @@ def test_a_directory_open_to_others(tmp_path, office):
     assert "chmod 700" in caught.value.next_step
 
 
+def test_a_keystore_open_to_others(device):
+    """C15: treated as the directory around it is: nothing but keys in it, and it is closed; else refused."""
+    room = device.room()
+    room.pull("digits")
+    keys = device.home / "keystore"
+    keys.chmod(0o755)
+    with room.load("digits"):
+        assert stat.S_IMODE(keys.stat().st_mode) == 0o700
+    keys.chmod(0o755)
+    (keys / "holiday.jpg").touch()
+    with pytest.raises(SetupError) as caught:
+        device.room()
+    assert caught.value.next_step == f"chmod 700 {keys}"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601], ids=oct)
+def test_a_key_that_others_may_read(device, mode):
+    """C15: like every other secret file, it is refused with the line that mends it."""
+    device.room().pull("digits")
+    for path in (device.home / "keystore").iterdir():
+        path.chmod(mode)
+        with pytest.raises(SetupError) as caught, device.room().load("digits", offline="only"):
+            pass
+        assert caught.value.code == Code.PERMISSIONS
+        assert caught.value.next_step == f"run: chmod 600 {path}"
+        path.chmod(0o600)
+    with device.room().load("digits", offline="only"):
+        pass
+
+
+def test_keys_are_wiped_after_use(device, monkeypatch):
+    """R49: every copy of a key that the keystore gives out is zeros as soon as it has served."""
+    room = device.room()
+    given = []
+    real = FileKeystore._read
+
+    def remembered(self: FileKeystore, name: str) -> bytearray | None:
+        secret = real(self, name)
+        given.append((name, secret, bytes(secret or b"")))
+        return secret
+
+    monkeypatch.setattr(FileKeystore, "_read", remembered)
+    room.pull("digits")
+    with room.load("digits", offline="only"):
+        names = {name for name, _, _ in given}
+        assert {"device", "state"} < names
+        assert all(any(before) for _, _, before in given)
+        assert not any(any(secret) for _, secret, _ in given)
+
+
 @pytest.mark.parametrize("name", ["state.json", "store.lock", "pull.lock", "models", "incoming", "keystore"])
 @pytest.mark.parametrize("kind", ["link", "dangling", "fifo", "other kind"])
 def test_planted_things_are_refused(device, tmp_path, name, kind):
@@ -207,7 +260,8 @@ def test_a_key_file_with_a_second_name_is_not_overwritten(device, tmp_path):
     precious = tmp_path / "precious"
     precious.write_bytes(b"p" * 32)
     os.link(precious, device.home / "keystore" / ("0" * 32 + ".key"))
-    device.room()  # cleans up what no state names
+    with device.room().load("digits"):  # cleans up what no state names
+        pass
     assert precious.read_bytes() == b"p" * 32
     assert device.counts()[1] == 1
 
@@ -329,6 +383,7 @@ def test_keystore_destroys_what_it_forgets(tmp_path):
     with pytest.raises(StrongroomError):
         keys.put("../escape", b"\x07" * 32)
     (tmp_path / "keys" / "device.key").write_bytes(b"short")
+    (tmp_path / "keys" / "device.key").chmod(0o600)
     with pytest.raises(StoreError) as caught:
         keys.device_key()
     assert caught.value.code == Code.STORE_DAMAGED
@@ -380,3 +435,42 @@ def test_a_folder_follows_no_link_and_overwrites_nothing(tmp_path):
         home.remove_folder("link")
         assert home.names() == ["file"]
     assert precious.read_bytes() == b"precious"
+
+
+def test_marking_damage_keeps_what_changed_meanwhile(device):
+    """A lease renewed between the check and the mark is not put back."""
+    room = device.room()
+    room.pull("digits")
+    (before,) = room.store.need().installs
+    device.later(100)
+    room.pull("digits")
+    room.store.mark_damaged(before)
+    (after,) = room.store.need().installs
+    assert after.damaged
+    assert after.lease != before.lease
+    room.store.mark_damaged(replace(before, id="0" * 32))
+    assert room.store.need().installs == (after,)
+
+
+def test_damage_of_a_replaced_version_is_not_laid_on_the_new_one(device, monkeypatch):
+    """Another process replaces a version while this one finds the old one damaged: the new one is whole."""
+    room, other = device.room(), device.room()
+    room.pull("digits")
+    path = next(device.home.glob("models/*/0.srm"))
+    path.write_bytes(bytes(path.stat().st_size))
+    real = room.store.opened
+
+    @contextlib.contextmanager
+    def opened(choose: Callable[[State], Install]) -> Iterator[stores.OpenInstall]:
+        try:
+            with real(choose) as found:
+                yield found
+        finally:
+            other.pull("digits", fresh=True)
+
+    monkeypatch.setattr(room.store, "opened", opened)
+    with pytest.raises(StrongroomError), room.load("digits", offline="only"):
+        pass
+    monkeypatch.undo()
+    with room.load("digits", offline="only") as model:
+        assert model.version == "1.0"

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from strongroom.errors import Code, DeniedError, InputError, RefusedError, SetupError, StrongroomError, UnreachableError
-from strongroom.transport import Pinned, Response, raise_problem, spki_digest
+from strongroom.transport import Pinned, Response, fetch_trust, raise_problem, spki_digest
 from strongroom.wire.trust import Pin
 
 NOW = dt.datetime.now(dt.UTC)
@@ -222,6 +222,35 @@ def test_a_wrong_pin_is_refused_before_any_byte_of_the_request_is_sent(server):
     assert bytes(server.received) == b""
 
 
+def test_the_chain_of_trust_is_fetched_without_pins(server):
+    """G05: of whoever answers at the address, and of no other; nothing but the version is told."""
+    assert fetch_trust(f"https://127.0.0.1:{server.port}", 7) == Response(200, {"content-length": "5"}, b"hello")
+    (request,) = server.requests
+    assert request.startswith(b"GET /v1/trust?from=7 HTTP/1.1\r\n")
+    assert not any(word in request.lower() for word in (b"authorization", b"dpop", b"cookie"))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 8388609\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n[]",
+    ],
+    ids=["a redirect", "too large", "no length"],
+)
+def test_without_pins_every_other_limit_holds(server, reply):
+    server.reply = lambda _: reply
+    with pytest.raises(UnreachableError) as caught:
+        fetch_trust(f"https://127.0.0.1:{server.port}", 1)
+    assert caught.value.code == Code.ANSWER
+    server.newest = ssl.TLSVersion.TLSv1_2
+    server.show(server_identity())
+    with pytest.raises(UnreachableError) as caught:
+        fetch_trust(f"https://127.0.0.1:{server.port}", 1)
+    assert caught.value.code == Code.UNREACHABLE
+
+
 def test_no_pins_match_no_server(server):
     client = Pinned(f"https://127.0.0.1:{server.port}", (Pin("127.0.0.1", authority().pem, ()),))
     assert refused(client).code == Code.PIN_MISMATCH
@@ -358,7 +387,8 @@ def test_nothing_listening_is_unreachable():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     client = Pinned(f"https://127.0.0.1:{port}", (Pin("127.0.0.1", None, (bytes(32),)),))
-    assert refused(client).code == Code.UNREACHABLE
+    error = refused(client)
+    assert (error.code, error.what) == (Code.UNREACHABLE, "the server cannot be reached")  # and not "in time"
 
 
 @pytest.mark.parametrize(

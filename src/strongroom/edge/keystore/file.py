@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 from strongroom.edge.folder import FRESH, Folder
-from strongroom.errors import Code, InternalError, StoreError
+from strongroom.errors import Code, InternalError
+from strongroom.sealed.wiping import wipe
 from strongroom.signing import ES256, Signer, SigningKey
 
 SIZE = 32  # bytes of every secret kept here
@@ -31,10 +32,16 @@ class FileKeystore:
         """Return the device key (ES256), or None before `make_device_key`.
 
         Raises:
+            SetupError: PERMISSIONS, if others may read or write it.
             StoreError: STORE_DAMAGED if the key file has another size; else as `folder.translated`.
         """
         secret = self._read(_DEVICE)
-        return None if secret is None else SigningKey(ES256, bytes(secret))
+        if secret is None:
+            return None
+        try:
+            return SigningKey(ES256, bytes(secret))
+        finally:
+            wipe(secret)
 
     def make_device_key(self) -> Signer:
         """Make the device key if there is none, and say loudly how weakly it is kept. Raises StoreError."""
@@ -61,7 +68,7 @@ class FileKeystore:
     def destroy(self, name: str) -> None:
         """Overwrite and unlink a secret; a missing one is no error. Raises StoreError."""
         file = _checked(name) + _SUFFIX
-        with Folder.open(self._path) as folder:
+        with self._folder() as folder:
             if not folder.has(file):
                 return
             folder.overwrite(file)
@@ -70,32 +77,33 @@ class FileKeystore:
 
     def names(self) -> list[str]:
         """Return the names of the secrets kept by `put`, sorted. Raises StoreError."""
-        with Folder.open(self._path) as folder:
+        with self._folder() as folder:
             found = [name.removesuffix(_SUFFIX) for name in folder.names() if name.endswith(_SUFFIX)]
         return [name for name in found if name != _DEVICE and _NAME.fullmatch(name)]
 
     def clean(self) -> None:
         """Remove half-written key files of an interrupted start. Raises StoreError."""
-        with Folder.open(self._path) as folder:
+        with self._folder() as folder:
             for name in folder.names():
                 if name.startswith(FRESH):
                     folder.remove(name)
 
     def _read(self, name: str) -> bytearray | None:
-        file = name + _SUFFIX
-        with Folder.open(self._path) as folder:
-            data = folder.read(file, limit=SIZE)
-        if data is not None and len(data) != SIZE:
-            what = f"a key file of {len(data)} bytes instead of {SIZE}"
-            step = "move the device directory away and enrol again"
-            raise StoreError(Code.STORE_DAMAGED, what, where=str(self._path / file), next_step=step)
-        return None if data is None else bytearray(data)
+        with self._folder() as folder:
+            return folder.read_secret(name + _SUFFIX, size=SIZE)
 
     def _write(self, name: str, secret: bytes | bytearray) -> None:
         if len(secret) != SIZE:
             raise InternalError(Code.INTERNAL, f"a secret of {len(secret)} bytes; the keystore keeps {SIZE}")
-        with Folder.open(self._path) as folder:
+        with self._folder() as folder:
             folder.write(name + _SUFFIX, secret)
+
+    def _folder(self) -> Folder:
+        return Folder.open(self._path, ours=_ours)
+
+
+def _ours(name: str) -> bool:
+    return name.startswith(FRESH) or (name.endswith(_SUFFIX) and bool(_NAME.fullmatch(name.removesuffix(_SUFFIX))))
 
 
 def _checked(name: str) -> str:

@@ -39,7 +39,7 @@ def open_session(files: Mapping[str, memoryview], options: Mapping[str, Any]) ->
             what = f"onnxruntime refuses the model: {_first_line(error)}"
             step = "check that this onnxruntime knows the model's version"
             raise InputError(Code.RUNTIME, what, next_step=step) from None
-        session._model_bytes = None  # noqa: SLF001 - the second copy would live as long as the session (research: measured)
+        session._model_bytes = None  # noqa: SLF001 - the second copy would live as long as the session
     return session
 
 
