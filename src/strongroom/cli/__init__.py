@@ -13,6 +13,7 @@ import click
 from strongroom import __version__
 from strongroom.cli.faults import run
 from strongroom.cli.lazy import Entry, Root
+from strongroom.cli.streams import guard
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -21,6 +22,7 @@ def main(args: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: always; 0 done, 1 failed, 2 usage, 4 denied, 5 integrity, 6 refused, 7 unreachable, 130 interrupted.
     """
+    guard()
     sys.exit(run(root, list(sys.argv[1:] if args is None else args)))
 
 

@@ -30,6 +30,34 @@ def add(name: str, *, at: OfficeAt, as_json: bool) -> None:
     printing.note(f"next: strongroom entitle {name} MODEL, then strongroom token issue --user {name}")
 
 
+@account.command("show", examples=["strongroom account show ada --model digits"])
+@click.argument("name")
+@click.option("--model", required=True, help="The model whose entitlements are shown.")
+@office_options
+@json_option
+def show(name: str, model: str, *, at: OfficeAt, as_json: bool) -> None:
+    """Show what the account NAME may have of a model, and until when."""
+    from strongroom import names
+    from strongroom.cli.places import office
+    from strongroom.operator.office import rows
+
+    names.check("account", name)
+    found = office(at).get("accounts", name, "entitlements", model=names.check("model", model))
+    if as_json:
+        printing.document(found)
+        return
+    shown = [
+        (
+            row.get("id"),
+            row.get("channel") or "every channel",
+            row.get("user_name") or row.get("user") or "every user",
+            "no end" if row.get("until") is None else printing.moment(row["until"]),
+        )
+        for row in rows(found, "entitlements")
+    ]
+    printing.table(("ID", "CHANNEL", "USER", "UNTIL"), shown)
+
+
 @account.command("list", examples=["strongroom account list --json"])
 @office_options
 @json_option

@@ -13,9 +13,12 @@ from strongroom.cli.options import PATH, home_option, json_option
 
 @click.command(
     cls=Command,
-    examples=["strongroom enrol --server https://models.example.com:8443 --trust trust.json --token-file ada.token"],
+    examples=[
+        "strongroom enrol --trust trust.json --token-file ada.token",
+        "strongroom enrol --server https://models.example.com:8443 --trust trust.json --token-file ada.token",
+    ],
 )
-@click.option("--server", metavar="URL", required=True, help="The device API.")
+@click.option("--server", metavar="URL", help="The device API. [default: the one that the trust file names]")
 @click.option(
     "--trust", "trust_file", type=PATH, metavar="FILE", help="The trust file. [default: the device directory's own]"
 )
@@ -24,16 +27,20 @@ from strongroom.cli.options import PATH, home_option, json_option
 )
 @home_option
 @json_option
-def enrol(server: str, trust_file: Path | None, token_file: Path | None, *, home: Path | None, as_json: bool) -> None:
+def enrol(
+    server: str | None, trust_file: Path | None, token_file: Path | None, *, home: Path | None, as_json: bool
+) -> None:
     """Enrol this installation, with a token of its user."""
-    from strongroom.cli.places import device_home
+    from strongroom.cli.places import await_local, device_home
     from strongroom.edge.client import connect
+    from strongroom.operator.office import check_address
 
     token = _token(token_file)
-    with connect(server, home=device_home(home), trust=trust_file) as room:
+    with connect(None if server is None else check_address(server), home=device_home(home), trust=trust_file) as room:
+        await_local(room.trust.server)
         identity = room.enrol(token)
     if as_json:
-        printing.document({"device": identity.id, "account": identity.account, "server": server})
+        printing.document({"device": identity.id, "account": identity.account, "server": room.trust.server})
         return
     printing.line(identity.id)
     printing.note("next: strongroom pull MODEL")

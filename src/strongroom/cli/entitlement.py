@@ -3,13 +3,17 @@
 import re
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from strongroom.cli import printing
 from strongroom.cli.lazy import Command
 from strongroom.cli.options import OfficeAt, confirmed, json_option, office_options, yes_option
-from strongroom.errors import Code, InputError
+from strongroom.errors import Code, InputError, StrongroomError
+
+if TYPE_CHECKING:
+    from strongroom.operator.office import OfficeClient
 
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 _FAR = 253_402_300_799  # 9999-12-31T23:59:59Z
@@ -34,7 +38,10 @@ def entitle(account: str, model: str, user: str | None, until: str | None, *, at
     asked = _what(account, model, user)
     if until is not None:
         asked["until"] = read_time(until, now=int(time.time()))  # noqa: TID251 - the rim: "30d" counts from now
-    made = office(at).post("entitlements", value=asked)
+    client = office(at)
+    made = client.post("entitlements", value=asked)
+    if missing := _not_there_yet(client, str(asked["model"]), asked.get("channel")):
+        printing.note(f"note: {missing}; the entitlement counts from then on")
     if as_json:
         printing.document(made)
         return
@@ -68,7 +75,7 @@ def revoke(account: str, model: str, user: str | None, *, yes: bool, at: OfficeA
     if not matching:
         next_step = "an entitlement without a channel is revoked without one, and one of a user with --user"
         raise InputError(Code.NOT_FOUND, f"{account} has no such entitlement", where=model, next_step=next_step)
-    confirmed(f"Revoke {len(matching)} entitlement(s) of {account} to {model}?", yes=yes)
+    confirmed(f"Revoke {len(matching)} entitlement(s) of {account} to {model}?", yes=yes, declined="not revoked")
     for row in matching:
         client.delete("entitlements", text(row, "id"))
     revoked = [text(row, "id") for row in matching]
@@ -90,7 +97,8 @@ def read_time(word: str, *, now: int) -> int:
         next_step = "write 30d, 12h, 2w, 2027-01-31 or 2027-01-31T12:00:00Z"
         raise InputError(Code.ARGUMENT, f"not a time: {word[:40]!a}", where="--until", next_step=next_step)
     if end <= now:
-        raise InputError(Code.ARGUMENT, f"this time is over already: {word[:40]!a}", where="--until")
+        what, next_step = f"this time is over already: {word[:40]!a}", "write a later one, such as 30d"
+        raise InputError(Code.ARGUMENT, what, where="--until", next_step=next_step)
     return end
 
 
@@ -104,6 +112,21 @@ def _seconds(word: str, now: int) -> int | None:
         return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         return None
+
+
+def _not_there_yet(client: "OfficeClient", model: str, channel: object) -> str:
+    """Say what the entitlement names and nobody has published yet: it may come, or the name is misspelled."""
+    from strongroom.operator.office import rows
+
+    try:
+        found = client.get("models", model)
+        if not rows(found, "versions"):
+            return f"there is no model {model} yet"
+        if channel is not None and channel not in {one.get("channel") for one in rows(found, "channels")}:
+            return f"{model} has no channel {channel} yet"
+    except StrongroomError:
+        return ""  # an operator who may not look, or an office that went away: the entitlement is made
+    return ""
 
 
 def _what(account: str, model: str, user: str | None) -> dict[str, str | int | None]:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import click
 
 from strongroom.cli.printing import printable, styled
+from strongroom.cli.streams import OutputError, silence_output
 from strongroom.errors import Code, InternalError, StrongroomError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -25,24 +26,45 @@ COMPLETE = "_STRONGROOM_COMPLETE"
 TRACE = "STRONGROOM_TRACE"  # set to anything: the trace of an internal error goes to stderr
 
 
+# what to do about an error that says nothing better itself
+_NEXT = {
+    Code.PATH: "check the path; a relative one begins in the current directory",
+    Code.FORBIDDEN: "ask an admin for the role: strongroom operator add NAME --role ROLE",
+    Code.CONFLICT: "look at what is there with list or show; take another name, or run it again if that was a race",
+    Code.LOCKED: "run it again when the other process is done",
+}
+
+
 def run(root: click.Command, args: Sequence[str]) -> int:
     """Run the command line; whatever happens, return an exit code."""
+    try:
+        return _run(root, args)
+    except BrokenPipeError:
+        silence_output()
+        return BROKEN_PIPE
+    except OutputError as error:
+        silence_output()  # what is in its buffer cannot be written either
+        return _say(error.to_value(), error.exit_code)
+
+
+def _run(root: click.Command, args: Sequence[str]) -> int:
     if COMPLETE in os.environ:  # a shell asks for the words that could come next: click's own business
         root.main(args=list(args), prog_name="strongroom", complete_var=COMPLETE)
     try:
         code = _invoke(root, args)
         sys.stdout.flush()
-    except (KeyboardInterrupt, EOFError, click.Abort):
+    except (KeyboardInterrupt, EOFError, click.Abort) as stop:
         click.echo("interrupted", err=True)
+        for left in getattr(stop, "__notes__", []):
+            click.echo(f"{styled('next:', 'cyan')} {printable(left)}", err=True)
         code = INTERRUPTED
-    except BrokenPipeError:
-        _silence_stdout()
-        code = BROKEN_PIPE
+    except (BrokenPipeError, OutputError):
+        raise
     except click.UsageError as error:
         code = _usage(error, args)
     except StrongroomError as error:
         internal = isinstance(error, InternalError)
-        code = _internal(error, args) if internal else _report(error.to_value(), error.exit_code, args)
+        code = _internal(error, args) if internal else _report(_with_next(error), error.exit_code, args)
     except Exception as error:  # noqa: BLE001 - the last line of defence against a stack trace
         code = _internal(error, args)
     return code
@@ -62,11 +84,19 @@ def _report(fields: dict[str, str], exit_code: int, args: Sequence[str]) -> int:
     if _wants_json(args):
         click.echo(json.dumps({"error": fields}, indent=2, sort_keys=True))
         return exit_code
+    return _say(fields, exit_code)
+
+
+def _say(fields: dict[str, str], exit_code: int) -> int:
     where = f" ({printable(fields['where'])})" if fields["where"] else ""
     click.echo(f"{styled('error:', 'red')} {printable(fields['what'])}{where} [{fields['code']}]", err=True)
     if fields["next"]:
         click.echo(f"{styled('next:', 'cyan')} {printable(fields['next'])}", err=True)
     return exit_code
+
+
+def _with_next(error: StrongroomError) -> dict[str, str]:
+    return error.to_value() | {"next": error.next_step or _NEXT.get(error.code, "")}
 
 
 def _usage(error: click.UsageError, args: Sequence[str]) -> int:
@@ -104,8 +134,3 @@ def _wants_json(args: Sequence[str]) -> bool:
     """Judged on the raw arguments: a usage error comes before any option is parsed."""
     words = list(args)
     return "--json" in (words[: words.index("--")] if "--" in words else words)
-
-
-def _silence_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush does not complain about the closed pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -35,6 +35,9 @@ class Finding:
     mend: str = ""
 
 
+TOKEN_SOON = 7 * 86_400  # a device renews its own token while it is used
+
+
 def examined(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """Look at something; what cannot be looked at is a finding too."""
     try:
@@ -81,11 +84,15 @@ def device(home: Path, now: int) -> Iterator[Finding]:
     keystore = FileKeystore(home / KEYS)
     state = Store(home, keystore).read()
     if state is None or state.identity is None:
-        yield Finding("device", "warn", "not enrolled", "run: strongroom enrol --server URL --trust FILE")
+        yield Finding("device", "warn", "not enrolled", "run: strongroom enrol --trust FILE")
         return
     yield Finding("device", "ok", f"enrolled as {state.identity.id}, {len(state.installs)} model(s) installed")
     yield ending(
-        "device token", state.identity.token_expires, now, "run: strongroom enrol … again, with a user's token"
+        "device token",
+        state.identity.token_expires,
+        now,
+        "run: strongroom enrol … again, with a user's token",
+        soon=TOKEN_SOON,
     )
     yield ending(
         "device trust",
@@ -111,11 +118,11 @@ def modes(subject: str, paths: list[Path]) -> Iterator[Finding]:
         yield Finding(subject, "bad", f"others may read or write {path}", f"run: chmod go-rwx {path}")
 
 
-def ending(subject: str, end: int, now: int, mend: str) -> Finding:
+def ending(subject: str, end: int, now: int, mend: str, *, soon: int = SOON) -> Finding:
     """Judge how far away an end is."""
     if now >= end:
         return Finding(subject, "bad", f"over since {printing.moment(end)}", mend)
-    if end - now < SOON:
+    if end - now < soon:
         return Finding(subject, "warn", f"ends {printing.moment(end)}", mend)
     return Finding(subject, "ok", f"until {printing.moment(end)}")
 

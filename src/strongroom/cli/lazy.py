@@ -19,6 +19,15 @@ class Command(click.Command):
         self.context_settings.setdefault("help_option_names", ["-h", "--help"])
         self.examples = tuple(examples)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse options that are given and empty: a variable of a script that was never set is not the default."""
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            value = ctx.params.get(param.name or "")
+            if isinstance(param, click.Option) and (value == "" or (isinstance(value, tuple) and "" in value)):
+                raise click.BadParameter("the value is empty", ctx=ctx, param=param)
+        return rest
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples as typed, never wrapped: a wrapped command line cannot be pasted."""
         super().format_epilog(ctx, formatter)

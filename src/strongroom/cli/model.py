@@ -111,17 +111,24 @@ def show(name: str, *, at: OfficeAt, as_json: bool) -> None:
     """Show the versions of the model NAME."""
     from strongroom import names
     from strongroom.cli.places import office
+    from strongroom.errors import Code, DeniedError
     from strongroom.operator.office import rows
 
     names.check("model", name)
     found = office(at).get("models", name)
+    versions = rows(found, "versions")
+    if not versions:
+        next_step = "see what there is: strongroom model list"
+        raise DeniedError(
+            Code.NOT_FOUND, "nobody has published a version of this model", where=name, next_step=next_step
+        )
     if as_json:
         printing.document(found)
         return
     printing.fields([("model", name), ("channels", _channels(found))])
     shown = [
         (row.get("version"), row.get("epoch"), row.get("counter"), row.get("state"), row.get("reason") or None)
-        for row in rows(found, "versions")
+        for row in versions
     ]
     printing.table(("VERSION", "EPOCH", "COUNTER", "STATE", "REASON"), shown)
 

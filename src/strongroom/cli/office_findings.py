@@ -1,10 +1,12 @@
 """What `strongroom doctor` looks at in the directory of a server."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom.cli.findings import Finding, disk, ending, examined, modes
+from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
     from strongroom.server.settings import Settings
@@ -13,28 +15,75 @@ _RENEW_TRUST = "let the owners sign the next trust.json"
 
 
 def office(config: Path, now: int) -> Iterator[Finding]:
-    """Look at a strongroom's files, keys, database, trust, certificate and disk; one that is bad hides no other."""
+    """Look at a strongroom's files, keys, database, trust, certificate and disk; one that is bad hides no other.
+
+    What `serve` opens is opened here by the same functions: what would keep it from starting is bad.
+    """
     from strongroom.cli.db import load_settings
 
     settings = load_settings(config)
     yield Finding("strongroom", "ok", str(settings.directory))
     yield from examined("files", lambda: modes("files", _files(settings.directory)))
     yield from examined("vault key", lambda: _keys(settings))
+    yield from examined("keyring", lambda: _keyring(settings))
     yield from examined("database", lambda: _database(settings))
     yield from examined("trust", lambda: _trust(settings, now))
     yield from examined("certificate", lambda: _certificate(settings, now))
-    yield from examined("disk", lambda: iter([disk("disk", settings.resolve(settings.objects))]))
+    yield from examined("TLS", lambda: _tls(settings))
+    yield from examined("disk", lambda: _disk(settings))
 
 
 def _trust(settings: "Settings", now: int) -> Iterator[Finding]:
-    from strongroom.cli.places import read_trust
+    from strongroom.server.wiring import read_trust
 
-    document = read_trust(settings.resolve(settings.trust))
+    document, _ = read_trust(settings.resolve(settings.trust))
+    if document.server != settings.public_url:
+        what = f"devices look for {document.server}, but public_url is {settings.public_url}"
+        yield Finding("public_url", "bad", what, "set public_url in strongroom.toml to what trust.json says")
     yield ending("trust", document.expires, now, _RENEW_TRUST)
     if not document.deposit:
         yield Finding("deposit key", "warn", "the trust file names none: nobody can publish", _RENEW_TRUST)
     else:
         yield ending("deposit key", max(one.expires for one in document.deposit), now, _RENEW_TRUST)
+
+
+def _keyring(settings: "Settings") -> Iterator[Finding]:
+    """Open the keyring as the server does, and see that the trust file names its keys."""
+    from strongroom.server.wiring import open_vault, read_trust
+
+    if settings.key_file is None and settings.passphrase_file is None:
+        what = "not tried: a person types its passphrase when the server starts"
+        yield Finding("keyring", "ok", what)
+        return
+    keyring = open_vault(settings)
+    yield Finding("keyring", "ok", "opens")
+    with suppress(StrongroomError):  # what is wrong with the trust file itself is said under its own name
+        document, _ = read_trust(settings.resolve(settings.trust))
+        together = "use the keyring and the trust.json that belong together"
+        if document.release.key(keyring.release_signer.public.key_id) is None:
+            yield Finding(
+                "keyring's release key", "bad", "the trust file does not name the keyring's: no grant counts", together
+            )
+        deposit = keyring.deposit_key
+        if document.deposit and (deposit.kem, deposit.public) not in {(one.kem, one.key) for one in document.deposit}:
+            what = "the trust file does not name the keyring's: nobody can publish"
+            yield Finding("keyring's deposit key", "bad", what, together)
+
+
+def _tls(settings: "Settings") -> Iterator[Finding]:
+    from strongroom.server.http.certificate import Tls, tls_context
+
+    tls_context(Tls(settings.resolve(settings.tls_certificate), settings.resolve(settings.tls_key)))
+    yield Finding("TLS", "ok", "the key belongs to the certificate")
+
+
+def _disk(settings: "Settings") -> Iterator[Finding]:
+    objects = settings.resolve(settings.objects)
+    if objects.is_dir():
+        yield disk("disk", objects)
+    else:
+        what = f"there is no folder for objects at {objects}"
+        yield Finding("disk", "bad", what, "put it back from a backup, or mend objects in strongroom.toml")
 
 
 def _files(directory: Path) -> list[Path]:
@@ -64,14 +113,15 @@ def _keys(settings: "Settings") -> Iterator[Finding]:
 
 
 def _database(settings: "Settings") -> Iterator[Finding]:
+    from strongroom.cli.db import RESTORE, explained, is_empty, shown
     from strongroom.server.ledger import migrate
     from strongroom.server.wiring import database_url
 
-    if "://" not in settings.database and not settings.resolve(settings.database).is_file():
-        what = f"there is none at {settings.resolve(settings.database)}"
-        yield Finding("database", "bad", what, "put it back from a backup, or run: strongroom db upgrade")
-        return
-    current, head = migrate.current(database_url(settings)), migrate.head()
+    with explained(settings):
+        if is_empty(settings):
+            yield Finding("database", "bad", f"missing or empty: {shown(settings)}", RESTORE)
+            return
+        current, head = migrate.current(database_url(settings)), migrate.head()
     if current != head:
         what = f"at {current or 'nothing'}; this version wants {head}"
         yield Finding("database", "bad", what, "run: strongroom db upgrade")

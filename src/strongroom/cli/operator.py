@@ -32,19 +32,23 @@ def add(name: str, role: str, out: Path | None, *, at: OfficeAt, as_json: bool) 
     an auditor and security may read; an admin may do all.
     """
     from strongroom import names
+    from strongroom.cli.handover import Made, hand_over
     from strongroom.cli.places import office
     from strongroom.operator.office import text
-    from strongroom.operator.small_files import not_taken, write_secret
 
     names.check("operator", name)
-    if out is not None:
-        not_taken(out, what="token")
-    made = office(at).post("operators", value={"name": name, "role": role})
-    if out is not None:
-        write_secret(out, text(made, "token").encode() + b"\n", what="token")
-        del made["token"]
-        printing.note(f"token written to {out}")
-    if as_json:
-        printing.document(made)
-    elif out is None:
-        printing.line(text(made, "token"))
+    client = office(at)
+
+    def show(made: Made) -> None:
+        if as_json:
+            printing.document(made)
+        elif out is None:
+            printing.line(text(made, "token"))
+
+    hand_over(
+        out,
+        lambda: client.post("operators", value={"name": name, "role": role}),
+        show,
+        lost=f"the operator {name} was made, but its token is lost",
+        again="add another one, under another name; the token that is lost is in nobody's hands",
+    )

@@ -11,9 +11,18 @@ import click
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-PATH = click.Path(
-    path_type=Path
-)  # whether it is there is asked when it is opened, when the answer cannot change any more
+
+class _Path(click.Path):
+    """A path; whether it is there is asked when it is opened, when the answer cannot change any more."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's own
+        """Refuse an empty word: as a path it would be the current directory."""
+        if value == "":
+            self.fail("a path is not empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +94,23 @@ def office_options(function: Callable[..., None]) -> Callable[..., None]:
     return with_office
 
 
-def confirmed(question: str, *, yes: bool) -> None:
+def confirmed(question: str, *, yes: bool, declined: str, unasked: str = "this cannot be undone: say --yes") -> None:
     """Ask before something is destroyed; without a terminal only `--yes` counts.
+
+    Args:
+        question: what is asked.
+        yes: it is answered already.
+        declined: what is said when the answer is no.
+        unasked: what is said when nobody can be asked.
 
     Raises:
         click.UsageError: nobody can be asked.
-        click.Abort: the answer was no.
+        click.exceptions.Exit: 1, the answer was no.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError("this cannot be undone: say --yes")
-    click.confirm(question, abort=True, err=True)
+        raise click.UsageError(unasked)
+    if not click.confirm(question, err=True):
+        click.echo(declined, err=True)
+        raise click.exceptions.Exit(1)

@@ -4,12 +4,16 @@ A flag wins over the environment, the environment over strongroom.toml, and that
 """
 
 import os
+import re
+import socket
+import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from strongroom.cli import printing
 from strongroom.cli.options import OfficeAt
 from strongroom.errors import Code, InputError, IntegrityError, SetupError, StrongroomError
 
@@ -23,6 +27,10 @@ DEFAULT_ADMIN_URL = "https://localhost:8444"  # of a server whose strongroom.tom
 TRUST_LIMIT = 1_048_576  # bytes
 TOKEN_LIMIT = 16_384  # bytes
 CONFIG_LIMIT = 1_048_576  # bytes
+START_SECONDS = 15.0  # how long a server on this machine may take to listen: 2 s, and more on a busy machine
+START_POLL = 0.05  # seconds
+
+_LOCAL = re.compile(r"https://(localhost|127\.[0-9.]+|\[::1\])(?::([0-9]{1,5}))?(?:/.*)?", re.IGNORECASE)
 
 
 def device_home(given: Path | None) -> Path:
@@ -80,6 +88,8 @@ def need_config(given: Path | None) -> Path:
 def office(at: OfficeAt) -> "OfficeClient":
     """Prepare the admin API's client, closed when the command ends; nothing is sent yet.
 
+    An office on this machine that was only just started is waited for (`await_local`).
+
     Raises:
         InputError: ARGUMENT if the trust file, the token or the URL is missing or not one.
         SetupError: NOT_INITIALISED if nothing says where the office is; CONFIG, PERMISSIONS.
@@ -108,7 +118,35 @@ def office(at: OfficeAt) -> "OfficeClient":
         owner_keys=() if owner_key is None or not owner_key.is_file() else (owner_key,),
     )
     click.get_current_context().call_on_close(client.close)
+    await_local(url)
     return client
+
+
+def await_local(url: str) -> None:
+    """Wait until a server on this machine listens, as one does soon after `strongroom serve &`.
+
+    Only refused connections to a loopback address are waited for, and no longer than a start takes. Whatever else is
+    wrong is left to the request that follows.
+    """
+    found = _LOCAL.fullmatch(url)
+    if found is None:
+        return
+    place = found[1].strip("[]"), int(found[2] or 443)
+    deadline, told = time.monotonic() + START_SECONDS, False
+    while True:
+        try:
+            socket.create_connection(place, timeout=1.0).close()
+        except ConnectionRefusedError:
+            if time.monotonic() >= deadline:
+                return
+        except (OSError, OverflowError):
+            return
+        else:
+            return
+        if not told:
+            printing.note(f"waiting for a server to listen at {place[0]} port {place[1]} …")
+            told = True
+        time.sleep(START_POLL)
 
 
 def read_trust(path: Path) -> "Trust":

@@ -30,4 +30,4 @@ def pull(model: str, *, home: Path | None, as_json: bool) -> None:
         return
     printing.line(f"{done.model}@{done.version}")
     what = f"{printing.size(done.size)}, sealed for this device" if done.fetched else "here already, and the newest"
-    printing.note(f"{what}; may be opened until {printing.moment(done.lease_expires)}")
+    printing.note(f"{what}; opens without asking again until {printing.moment(done.offline_until)}")

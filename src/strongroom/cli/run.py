@@ -32,7 +32,7 @@ def run(model: str, input_file: Path | None, *, home: Path | None, as_json: bool
     reference = names.parse_reference(model)
     with room(home) as here, here.load(str(reference)) as opened:
         onnx = opened.format == "onnx"
-        done = _outputs(opened, input_file) if onnx else _files(opened)
+        done = _outputs(opened, input_file) if onnx else _files(opened, input_file)
     if as_json:
         found = {"outputs": done} if onnx else {"files": [{"path": path, **one} for path, one in done.items()]}
         printing.document({"model": opened.name, "version": opened.version, **found})
@@ -66,9 +66,15 @@ def _outputs(opened: Any, input_file: Path | None) -> dict[str, Any]:  # noqa: A
     return {one.name: arrays.plain(value) for one, value in named}
 
 
-def _files(opened: Any) -> dict[str, Any]:  # noqa: ANN401 - edge's Model, imported late
+def _files(opened: Any, input_file: Path | None) -> dict[str, Any]:  # noqa: ANN401 - edge's Model, imported late
     import hashlib
 
+    from strongroom.errors import Code, InputError
+
+    if input_file is not None:
+        what = f"no runtime here runs this model, so it takes no input: its format is {opened.format}"
+        next_step = "leave --input out to see its files"
+        raise InputError(Code.ARGUMENT, what, where=str(input_file), next_step=next_step)
     contents = {path: opened.file(path) for path in opened.files}
     return {
         path: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -26,6 +26,7 @@ def serve(
 
     One line of JSON on stderr says that both ports are open, and where. Ctrl-C lets requests that run finish.
     """
+    from strongroom.cli.db import explained
     from strongroom.cli.extras import needs
     from strongroom.cli.init import read_passphrase
     from strongroom.cli.places import need_config
@@ -40,4 +41,5 @@ def serve(
         passphrase = read_passphrase(passphrase_file)
     elif found.key_file is None and found.passphrase_file is None and sys.stdin.isatty():
         passphrase = str(click.prompt("Passphrase of the keyring", hide_input=True, err=True)).encode()
-    server.serve(found, passphrase=passphrase)
+    with explained(found):
+        server.serve(found, passphrase=passphrase)

@@ -1,12 +1,18 @@
 """`strongroom store`: what this device holds."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from strongroom.cli import printing
 from strongroom.cli.lazy import Noun
 from strongroom.cli.options import home_option, json_option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from strongroom.errors import StrongroomError
 
 
 @click.group(cls=Noun)
@@ -48,29 +54,54 @@ def list_installed(*, home: Path | None, as_json: bool) -> None:
 @store.command("verify", examples=["strongroom store verify"])
 @home_option
 @json_option
-def verify(*, home: Path | None, as_json: bool) -> None:
-    """Open every installed model and check every byte; nothing is run and nothing is written."""
-    from strongroom.cli.places import room
-    from strongroom.errors import Code, IntegrityError, StrongroomError
+def verify(*, home: Path | None, as_json: bool) -> int:
+    """Open every installed model and check every byte; nothing is run or written.
 
-    results: list[dict[str, str]] = []
+    The exit code is 5 for damage, 1 if this machine is in trouble, 6 if a lease is over, in this order.
+    """
+    from strongroom.cli.places import room
+
     with room(home) as here:
-        for one in here.store.need().installs:
-            name = f"{one.model}@{one.version}"
-            try:
-                with here.load(name, offline="only"):
-                    results.append({"model": name, "state": "whole", "code": ""})
-            except StrongroomError as error:
-                results.append({"model": name, "state": error.what, "code": str(error.code)})
+        found = {f"{one.install.model}@{one.install.version}": one.error for one in here.verify()}
+    rows = [
+        (name, *(("whole", "") if error is None else (error.what, str(error.code)))) for name, error in found.items()
+    ]
+    failed = verdict(found)
     if as_json:
-        printing.document({"models": results})
-    else:
-        printing.table(("MODEL", "STATE", "CODE"), [(row["model"], row["state"], row["code"]) for row in results])
-    bad = [row["model"] for row in results if row["code"]]
-    if bad:
-        raise IntegrityError(
-            Code.STORE_DAMAGED,
-            f"{len(bad)} of {len(results)} installed models did not open",
-            where=", ".join(bad),
-            next_step=f"fetch it anew: strongroom pull {bad[0]}",
-        )
+        models = [{"model": name, "state": state, "code": code} for name, state, code in rows]
+        printing.document({"models": models} | ({} if failed is None else {"error": failed.to_value()}))
+        return 0 if failed is None else failed.exit_code
+    printing.table(("MODEL", "STATE", "CODE"), rows)
+    if failed is not None:
+        raise failed
+    return 0
+
+
+def verdict(found: "Mapping[str, StrongroomError | None]") -> "StrongroomError | None":
+    """Say what the failures mean together: damage before a machine in trouble, and that before what policy refuses.
+
+    Args:
+        found: by model, why it did not open, or None.
+
+    Returns:
+        None if every model opened. Otherwise an error whose family, and so the exit code, is that of the worst.
+    """
+    from strongroom.errors import Code, IntegrityError, RefusedError
+
+    bad = {name: error for name, error in found.items() if error is not None}
+    leases = {Code.SIGNATURE, Code.LEASE_MISMATCH}  # a lease by a key that is no longer trusted: pulling renews it
+    refused = [n for n, e in bad.items() if isinstance(e, RefusedError) or e.code in leases]
+    broken = {n: e for n, e in bad.items() if n not in refused}
+    damaged = [n for n, e in broken.items() if isinstance(e, IntegrityError) or e.code == Code.STORE_DAMAGED]
+    troubled = [name for name in bad if name not in {*damaged, *refused}]
+    worst = next((group for group in (damaged, troubled, refused) if group), None)
+    if worst is None:
+        return None
+    what = f"{len(bad)} of {len(found)} installed models did not open"
+    where = ", ".join(worst)
+    if worst is damaged:
+        next_step = f"fetch it anew: strongroom pull {worst[0]}"
+        return IntegrityError(Code.STORE_DAMAGED, what, where=where, next_step=next_step)
+    first = bad[worst[0]]
+    family = RefusedError if worst is refused else type(first)
+    return family(first.code, f"{what}: {first.what}", where=where, next_step=first.next_step)

@@ -29,23 +29,27 @@ def token() -> None:
 def issue(user: str, seconds: int | None, out: Path | None, *, at: OfficeAt, as_json: bool) -> None:
     """Issue a token with which a user enrols a device."""
     from strongroom import names
+    from strongroom.cli.handover import Made, hand_over
     from strongroom.cli.places import office
     from strongroom.operator.office import number, text
-    from strongroom.operator.small_files import not_taken, write_secret
 
     names.check("user", user)
-    if out is not None:
-        not_taken(out, what="token")
     asked: dict[str, str | int] = {"user": user}
     if seconds is not None:
         asked["seconds"] = seconds
-    made = office(at).post("tokens", value=asked)
-    if out is not None:
-        write_secret(out, text(made, "token").encode() + b"\n", what="token")
-        del made["token"]
-        printing.note(f"token written to {out}, good until {printing.moment(number(made, 'expires'))}")
-    if as_json:
-        printing.document(made)
-    elif out is None:
-        printing.line(text(made, "token"))
+    client = office(at)
+
+    def show(made: Made) -> None:
+        if as_json:
+            printing.document(made)
+        elif out is None:
+            printing.line(text(made, "token"))
         printing.note(f"good until {printing.moment(number(made, 'expires'))}")
+
+    hand_over(
+        out,
+        lambda: client.post("tokens", value=dict(asked)),
+        show,
+        lost=f"a token for {user} was issued, but it is lost",
+        again="issue another one; the one that is lost is in nobody's hands, and it ends by itself",
+    )

@@ -3,6 +3,7 @@
 Used by the command line and by CI jobs. The token says who is asking; the office decides what they may (R13).
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,14 @@ from urllib.parse import quote, urlencode
 
 from strongroom import canonical, names
 from strongroom.canonical import JsonValue
-from strongroom.errors import Code, IntegrityError, StrongroomError, UnreachableError
+from strongroom.errors import Code, InputError, IntegrityError, StrongroomError, UnreachableError
 from strongroom.transport import Pinned, Response, raise_problem
 from strongroom.wire.trust import Trust
 
 ANSWER_LIMIT = 4_194_304  # bytes; a page of 100 rows needs far less
+TOKEN_LIMIT = 16_384  # characters
+
+_ADDRESS = re.compile(r"https://(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:]{2,45}\])(?::(?P<port>[0-9]{1,5}))?(?:/[!-~]*)?")
 
 Values = dict[str, JsonValue]
 
@@ -65,11 +69,17 @@ class OfficeClient:
     def connect(cls, url: str, *, token: str, trust: Trust, owner_keys: Sequence[Path] = ()) -> "OfficeClient":
         """Prepare a client; nothing is sent yet.
 
+        Args:
+            url: the admin API, https://host:port.
+            token: the operator's token; white space around it, such as a file's last newline, is dropped.
+            trust: the trust file, which pins the office's host.
+            owner_keys: owner key files to sign with when nothing else is said.
+
         Raises:
-            InputError: ARGUMENT if the URL is not https.
+            InputError: ARGUMENT if the URL is not https or the token cannot be one.
             UnreachableError: PIN_MISMATCH if the trust file does not pin its host.
         """
-        return cls(Pinned(url, trust.pins), trust, token, owner_keys)
+        return cls(Pinned(check_address(url), trust.pins), trust, check_token(token), owner_keys)
 
     def close(self) -> None:
         """Close idle connections; the client may be used again."""
@@ -129,6 +139,10 @@ class OfficeClient:
         response = self.transport.request(
             method, f"{where}?{asked}" if asked else where, body=body, headers=headers, limit=ANSWER_LIMIT
         )
+        if response.status in {404, 405} and "detail" not in _told(response.body):  # an office says what is missing
+            next_step = "check the port of the admin API: --admin-url https://HOST:PORT"
+            what = "this is not the admin API of a strongroom"
+            raise UnreachableError(Code.ANSWER, what, where=where, next_step=next_step)
         if response.status >= 300:
             _raise_refusal(response)
         if not response.body:
@@ -137,6 +151,36 @@ class OfficeClient:
         if not isinstance(answer, dict):
             raise _no_answer(where)
         return answer
+
+
+def check_address(url: str) -> str:
+    """Return the URL of a server if it is one.
+
+    Raises:
+        InputError: ARGUMENT. What stands before an `@` may be a password, so such a URL is not repeated.
+    """
+    if "@" in url:
+        next_step = "write it as https://host:port; tokens come from files and the environment"
+        raise InputError(Code.ARGUMENT, "a server's address has no name or password in it", next_step=next_step)
+    found = _ADDRESS.fullmatch(url)
+    if found is None or not 1 <= int(found["port"] or 443) <= 65_535:
+        next_step = "write it as https://host:port"
+        raise InputError(Code.ARGUMENT, "not the address of a server", where=ascii(url[:200]), next_step=next_step)
+    return url
+
+
+def check_token(token: str) -> str:
+    """Return an operator's token without the white space around it.
+
+    Raises:
+        InputError: ARGUMENT if it cannot be one; it is not repeated.
+    """
+    bare = token.strip()
+    if not bare.isascii() or not bare.isprintable() or " " in bare or not 1 <= len(bare) <= TOKEN_LIMIT:
+        next_step = "copy the whole token, as `strongroom operator add` printed it"
+        what = "this is not one operator's token: it is empty, too long, or has spaces or other signs in it"
+        raise InputError(Code.ARGUMENT, what, next_step=next_step)
+    return bare
 
 
 def text(answer: Values, name: str) -> str:

@@ -4,9 +4,7 @@ Beside a trainer: `with protect("m.onnx", name="digits", version="1.0", office=o
 """
 
 import os
-import secrets
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +15,9 @@ from strongroom.errors import Code, InputError
 from strongroom.operator.keys import read_owner_key
 from strongroom.operator.office import OfficeClient
 from strongroom.operator.publish import Published, publish
-from strongroom.operator.small_files import not_taken, not_written, place_new
+from strongroom.operator.small_files import drafted, not_taken, not_written, place_new
 from strongroom.sealed import Description, Head, ModelKey, Source, Subject, seal, sources_of
-from strongroom.signing import Signer
+from strongroom.signing import Role, Signer
 
 Progress = Callable[[int], None]
 Owner = Path | str | Signer  # an owner key file, or something that signs
@@ -30,7 +28,8 @@ class Protected:
     """A sealed file and, until it is wiped, the only copy of its key.
 
     Use it as a context manager: the key is wiped when the block ends. After that the file can be opened only by whom
-    the server, if it got the key, releases it to.
+    the server, if it got the key, releases it to. If publishing failed, the file goes with the key: nothing could
+    open it, and its name is free for the next try.
 
     Attributes:
         path: the sealed file.
@@ -45,6 +44,7 @@ class Protected:
     version: str
     _key: ModelKey = field(repr=False)
     _office: OfficeClient | None = field(default=None, repr=False)
+    _failed: bool = field(default=False, repr=False)
 
     @property
     def key(self) -> ModelKey:
@@ -69,9 +69,12 @@ class Protected:
         target = office or self._office
         if target is None:
             raise InputError(Code.ARGUMENT, "no office to publish to", next_step="give office= to protect or publish")
-        return publish(
+        self._failed = True
+        done = publish(
             target, self.path, self.head, self._key, self.name, self.version, channel=channel, progress=progress
         )
+        self._failed = False
+        return done
 
     def wipe(self) -> None:
         """Overwrite the key. Nothing can be published afterwards."""
@@ -84,6 +87,8 @@ class Protected:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.wipe()
+        if self._failed:
+            self.path.unlink(missing_ok=True)
 
 
 def protect(
@@ -106,8 +111,10 @@ def protect(
         source: a file, a directory (regular files only) or the model's bytes.
         name: the model's name.
         version: its version.
-        out: the sealed file to write; by default the source's path with `.srm` added. Never replaced.
-        sign_with: owner key files or signers; by default those of the office's directory.
+        out: the sealed file to write, never replaced; by default it lies beside the source and its name carries the
+            version: `digits.onnx` as version 1.1 becomes `digits-1.1.srm`.
+        sign_with: owner key files or signers; by default those of the office's directory. With an office, they must
+            be owners of its trust file, and enough of them.
         office: asked for the place in the order of versions, and published to.
         epoch: the model's epoch; by default what the office says, else 1.
         counter: the place in the order of versions; by default what the office says, else 1.
@@ -123,8 +130,10 @@ def protect(
     """
     names.check("model", name)
     names.check("version", version)
-    target = _target(source, out)
+    target = _target(source, out, version)
     signers = owners(sign_with if sign_with is not None else (office.owner_keys if office is not None else ()))
+    if office is not None:
+        check_owners(signers, office.trust.owner)
     if office is not None and (epoch is None or counter is None):
         ahead = office.next_place(name)
         epoch, counter = epoch or ahead.epoch, counter or ahead.counter
@@ -171,30 +180,26 @@ def seal_to_file(
         StoreError: STORE_IO.
     """
     not_taken(target, what="sealed file")
-    draft = target.parent / f".{secrets.token_hex(8)}.part"
     try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(draft, flags, 0o644), "w+b") as file:
-            head = seal(
-                sources,
-                cast("BinaryIO", file),
-                mek=key,
-                subject=subject,
-                signers=signers,
-                epoch=epoch,
-                counter=counter,
-                suite=suite,
-                description=description or Description(),
-                progress=progress,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        place_new(draft, target, what="sealed file")
+        with drafted(target, 0o644) as (draft, handle):
+            with os.fdopen(handle, "w+b", closefd=False) as file:
+                head = seal(
+                    sources,
+                    cast("BinaryIO", file),
+                    mek=key,
+                    subject=subject,
+                    signers=signers,
+                    epoch=epoch,
+                    counter=counter,
+                    suite=suite,
+                    description=description or Description(),
+                    progress=progress,
+                )
+                file.flush()
+                os.fsync(handle)
+            place_new(draft, target, what="sealed file")
     except OSError as error:
         raise not_written(error, target, "sealed file") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
     return head
 
 
@@ -219,13 +224,32 @@ def owners(given: Owner | Sequence[Owner]) -> tuple[Signer, ...]:
     return tuple(signers)
 
 
-def _target(source: str | Path | bytes, out: str | Path | None) -> Path:
+def check_owners(signers: Sequence[Signer], role: Role) -> None:
+    """Ask before the work whether devices and the office will believe these signatures.
+
+    Raises:
+        InputError: ARGUMENT for a key that is no owner's, or too few owners.
+    """
+    for one in signers:
+        if role.key(one.public.key_id) is None:
+            what = f"this key is not an owner's: {one.public.alg} {one.public.key_id[:12]}"
+            next_step = "sign with the keys that `strongroom trust show FILE` lists as owner"
+            raise InputError(Code.ARGUMENT, what, where="sign_with", next_step=next_step)
+    if not role.satisfied({one.public.key_id for one in signers}):
+        what = f"{role.threshold} of {len(role.principals)} owners must sign; the keys given are not enough"
+        next_step = "name the owners' key files: sign_with=, or --sign-with FILE"
+        raise InputError(Code.ARGUMENT, what, where="sign_with", next_step=next_step)
+
+
+def _target(source: str | Path | bytes, out: str | Path | None, version: str) -> Path:
     if out is not None:
         return Path(out)
     if isinstance(source, bytes):
         raise InputError(Code.ARGUMENT, "bytes have no path to put the sealed file beside", next_step="give out=")
     path = Path(source)
-    return path.with_name(path.name + ".srm") if path.name else path.resolve().with_suffix(".srm")
+    path = path if path.name not in {"", ".."} else path.resolve()
+    stem = path.name if path.is_dir() else path.stem
+    return path.parent / f"{stem or 'model'}-{version}.srm"
 
 
 def gather(paths: Sequence[Path]) -> tuple[Source, ...]:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from strongroom import names
 from strongroom.canonical import JsonValue, to_base64url
-from strongroom.errors import Code, InputError, StoreError, UnreachableError
+from strongroom.errors import Code, InputError, StoreError, StrongroomError, UnreachableError
 from strongroom.operator.office import OfficeClient, rows, text
 from strongroom.sealed import Head, ModelKey
 from strongroom.sealed.readable import open_regular
@@ -23,6 +23,7 @@ from strongroom.wire.trust import check_fresh
 
 READY_SECONDS = 600.0  # how long the office's check may take
 POLL_SECONDS = 0.25
+_AGAIN = "run the same again: it replaces what is unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ def publish(
         DeniedError: UNAUTHENTICATED, FORBIDDEN.
         StoreError: STORE_IO.
         UnreachableError: UNREACHABLE, PIN_MISMATCH, ANSWER; also if the check takes longer than `ready_seconds`.
+            What fails after the deposit says in its next step, an interrupt in its notes, what is left unfinished.
     """
     if channel is not None:
         names.check("channel", channel)
@@ -102,14 +104,38 @@ def publish(
     if channel is not None:
         deposit["channel"] = channel
     with _opened(path, head) as source:
-        answer = office.post("deposits", value=deposit)
-        version_id = text(answer, "version_id")
-        for upload in rows(answer, "uploads"):
-            office.transport.upload(text(upload, "url"), source, head.file_size, progress)
-    office.post("models", model, "versions", version, "complete")
-    _wait_ready(office, model, version, monotonic=monotonic, sleep=sleep, seconds=ready_seconds)
+        with _interruptible(f"{model}@{version} may be unfinished; {_AGAIN}"):
+            answer = office.post("deposits", value=deposit)
+        with _said(f"{model}@{version} is unfinished and no device gets it; {_AGAIN}"):
+            version_id = text(answer, "version_id")
+            for upload in rows(answer, "uploads"):
+                office.transport.upload(text(upload, "url"), source, head.file_size, progress)
+    with _said(f"if `strongroom model show {model}` does not call {version} ready, {_AGAIN}"):
+        office.post("models", model, "versions", version, "complete")
+        _wait_ready(office, model, version, monotonic=monotonic, sleep=sleep, seconds=ready_seconds)
     core = head.core
     return Published(model, version, core.epoch, core.counter, channel, version_id, core.file_id, head.file_size)
+
+
+@contextmanager
+def _interruptible(left: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(left)
+        raise
+
+
+@contextmanager
+def _said(left: str) -> Iterator[None]:
+    """Whatever ends this block early says what it leaves behind, and what to do about it."""
+    with _interruptible(left):
+        try:
+            yield
+        except StrongroomError as error:
+            if left not in error.next_step:
+                error.next_step = f"{error.next_step}; {left}" if error.next_step else left
+            raise
 
 
 @contextmanager
@@ -144,8 +170,7 @@ def _wait_ready(
         if state not in {"uploading", "checking"}:
             reason = answer.get("reason")
             what = f"the office did not accept the file: {reason or state}"
-            next_step = "seal it again and publish a new version"
-            raise InputError(Code.DEPOSIT, what, where=f"{model}@{version}", next_step=next_step)
+            raise InputError(Code.DEPOSIT, what, where=f"{model}@{version}")
         if monotonic() >= deadline:
             next_step = f"look later: strongroom model show {model}"
             what = f"the office is still checking the file after {seconds:.0f} s"

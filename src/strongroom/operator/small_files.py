@@ -5,13 +5,18 @@ the other. Only regular files are read; links are followed for what is public, n
 """
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from strongroom.errors import Code, InputError, SetupError, StoreError, StrongroomError
+
+ROOM = 4096  # bytes that a reserved file takes beforehand; more than any token has
+MAX_SHOWN = 100  # characters of a name that its draft repeats: file names end at 255 bytes
 
 
 def read_public(path: Path, *, limit: int, what: str) -> bytes:
@@ -51,14 +56,16 @@ def _read(path: Path, limit: int, what: str, *, secret: bool) -> bytes:
     try:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
-            raise InputError(Code.ARGUMENT, f"the {what} is not a regular file", where=str(path))
+            next_step = "name a file itself, not a directory, a pipe or a device"
+            raise InputError(Code.ARGUMENT, f"the {what} is not a regular file", where=str(path), next_step=next_step)
         if secret and stat.S_IMODE(state.st_mode) & 0o077:
             next_step = f"run: chmod 600 {path}"
             problem = f"the {what} may be read by others"
             raise SetupError(Code.PERMISSIONS, problem, where=str(path), next_step=next_step)
         if not 0 < state.st_size <= limit:
             wrong = "is empty" if not state.st_size else f"has {state.st_size} bytes; at most {limit} are read"
-            raise InputError(Code.ARGUMENT, f"the {what} {wrong}", where=str(path))
+            next_step = f"is this the right file? put the {what} here again, or name another"
+            raise InputError(Code.ARGUMENT, f"the {what} {wrong}", where=str(path), next_step=next_step)
         with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read(limit)
     except OSError:
@@ -75,20 +82,109 @@ def write_secret(path: Path, data: bytes | bytearray, *, what: str) -> None:
         SetupError: PERMISSIONS.
         StoreError: STORE_IO.
     """
-    draft = path.parent / f".{secrets.token_hex(8)}.part"
     try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as file:
+        with drafted(path, 0o600) as (draft, handle):
+            with os.fdopen(handle, "wb", closefd=False) as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(handle)
             place_new(draft, path, what=what)
-        finally:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
     except OSError as error:
         raise not_written(error, path, what) from None
+
+
+@contextmanager
+def drafted(path: Path, mode: int) -> Iterator[tuple[Path, int]]:
+    """Open a draft beside a file that is to be made; it is gone when the block ends, unless it got its name.
+
+    Drafts of the same file whose process ended without removing them are removed first: who still writes one holds
+    its lock.
+
+    Raises:
+        OSError: the caller says what was being written.
+    """
+    name = f".{path.name[:MAX_SHOWN]}."
+    with suppress(OSError):  # a directory that does not exist, or may not be listed: opening says it better
+        for one in os.listdir(path.parent):  # noqa: PTH208 - names, not paths
+            if one.startswith(name) and one.endswith(".part") and len(one) == len(name) + 16 + len(".part"):
+                _drop_stale(path.parent / one)
+    draft = path.parent / f"{name}{secrets.token_hex(8)}.part"
+    handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with suppress(OSError):  # a file system without locks: then nothing there looks stale either
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield draft, handle
+    finally:
+        os.close(handle)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def _drop_stale(draft: Path) -> None:
+    with suppress(OSError):
+        handle = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while somebody writes it
+            draft.unlink()
+        finally:
+            os.close(handle)
+
+
+class Reserved:
+    """A new file of mode 0600 with room in it, made before the secret that it is for exists."""
+
+    def __init__(self, path: Path, handle: int, what: str) -> None:
+        """Not for callers: `reserved` makes it."""
+        self._path, self._handle, self._what = path, handle, what
+        self.written = False
+
+    def write(self, data: bytes) -> None:
+        """Put the secret into the file.
+
+        Raises:
+            StoreError: DISK_FULL, STORE_IO.
+        """
+        try:
+            os.lseek(self._handle, 0, os.SEEK_SET)
+            done = 0
+            while done < len(data):
+                done += os.write(self._handle, data[done:])
+            os.ftruncate(self._handle, len(data))
+            os.fsync(self._handle)
+        except OSError as error:
+            raise not_written(error, self._path, self._what) from None
+        self.written = True
+
+
+@contextmanager
+def reserved(path: Path, *, what: str) -> Iterator[Reserved]:
+    """Make the file that a secret will go to before the secret is asked for; without the secret it goes away again.
+
+    Raises:
+        InputError: ALREADY_THERE.
+        SetupError: PERMISSIONS.
+        StoreError: DISK_FULL, STORE_IO.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise already_there(path, what) from None
+    except OSError as error:
+        raise not_written(error, path, what) from None
+    place = Reserved(path, handle, what)
+    try:
+        try:
+            os.write(handle, bytes(ROOM))
+            os.fsync(handle)
+            sync_directory(path.parent)
+        except OSError as error:
+            raise not_written(error, path, what) from None
+        yield place
+    finally:
+        os.close(handle)
+        if not place.written:
+            with suppress(OSError):
+                path.unlink()
 
 
 def place_new(draft: Path, path: Path, *, what: str) -> None:
@@ -107,7 +203,12 @@ def place_new(draft: Path, path: Path, *, what: str) -> None:
         if path.is_symlink() or path.exists():
             raise already_there(path, what) from None
         draft.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable. Raises OSError."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:
@@ -134,11 +235,14 @@ def already_there(path: Path, what: str) -> InputError:
 def not_written(error: OSError, path: Path, what: str) -> StrongroomError:
     """Translate why a file could not be written."""
     if isinstance(error, FileNotFoundError):
-        return InputError(Code.ARGUMENT, f"no such directory to write the {what} to", where=str(path.parent))
+        text, next_step = f"no such directory to write the {what} to", f"make it: mkdir -p {path.parent}"
+        return InputError(Code.ARGUMENT, text, where=str(path.parent), next_step=next_step)
     if isinstance(error, NotADirectoryError):
-        return InputError(Code.ARGUMENT, f"the {what} cannot be written below a file", where=str(path.parent))
+        text, next_step = f"the {what} cannot be written below a file", "name a directory that is one"
+        return InputError(Code.ARGUMENT, text, where=str(path.parent), next_step=next_step)
     if isinstance(error, PermissionError):
-        return SetupError(Code.PERMISSIONS, f"the {what} may not be written here", where=str(path.parent))
+        text, next_step = f"the {what} may not be written here", "choose a directory that is yours"
+        return SetupError(Code.PERMISSIONS, text, where=str(path.parent), next_step=next_step)
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         next_step = "free some space and try again; nothing was left behind"
         text = f"the disk is full; the {what} was not written"
@@ -148,9 +252,11 @@ def not_written(error: OSError, path: Path, what: str) -> StrongroomError:
 
 def _not_opened(error: OSError, path: Path, what: str) -> StrongroomError:
     if isinstance(error, PermissionError):
-        return SetupError(Code.PERMISSIONS, f"the {what} may not be read", where=str(path))
+        next_step = "run this as the user whose file it is"
+        return SetupError(Code.PERMISSIONS, f"the {what} may not be read", where=str(path), next_step=next_step)
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return InputError(Code.ARGUMENT, f"there is no such {what}", where=str(path))
+        next_step = "check the path; a relative one begins in the current directory"
+        return InputError(Code.ARGUMENT, f"there is no such {what}", where=str(path), next_step=next_step)
     if error.errno == errno.ELOOP:
         return InputError(Code.ARGUMENT, f"the {what} is a link", where=str(path), next_step="name the file itself")
     return InputError(Code.ARGUMENT, f"the {what} cannot be opened: {error.strerror}", where=str(path))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from strongroom.cli import root
+from strongroom.cli import places, root
 from strongroom.cli.faults import run
 
 
@@ -27,10 +27,11 @@ class Outcome:
 def cli(capsys, monkeypatch, tmp_path):
     """Run `strongroom ARGS` in an empty directory, with an empty environment of ours; never a stack trace (D10)."""
     for name in (
-        "ADMIN_TOKEN", "ADMIN_URL", "DIR", "HOME", "TOKEN", "TOKEN_FILE", "TRACE", "TRUST",
+        "ADMIN_TOKEN", "ADMIN_URL", "CONFIG", "DIR", "HOME", "TOKEN", "TOKEN_FILE", "TRACE", "TRUST",
     ):  # fmt: skip
         monkeypatch.delenv(f"STRONGROOM_{name}", raising=False)
     monkeypatch.setenv("STRONGROOM_HOME", str(tmp_path / "device"))
+    monkeypatch.setattr(places, "START_SECONDS", 0.0)  # no server is about to start here
     monkeypatch.chdir(tmp_path)
 
     def call(*args):

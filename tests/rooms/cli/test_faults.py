@@ -1,5 +1,6 @@
 """Failures become one or two lines and an exit code; never a stack trace."""
 
+import io
 import json
 
 import click
@@ -7,6 +8,7 @@ import pytest
 
 from strongroom import errors
 from strongroom.cli.faults import run
+from strongroom.cli.options import confirmed
 from strongroom.errors import Code
 
 
@@ -87,6 +89,49 @@ def test_the_trace_is_there_for_whom_asks(capsys, monkeypatch):
 def test_interrupted(error, capsys):
     assert run(failing(error), []) == 130
     assert capsys.readouterr().out == ""
+
+
+def test_an_interrupt_says_what_it_left(capsys):
+    stop = KeyboardInterrupt()
+    stop.add_note("digits@1.0 is unfinished")
+    assert run(failing(stop), []) == 130
+    assert capsys.readouterr().err == "interrupted\nnext: digits@1.0 is unfinished\n"
+
+
+@pytest.mark.parametrize("code", [Code.PATH, Code.FORBIDDEN, Code.CONFLICT, Code.LOCKED])
+def test_common_errors_have_a_next_step(code, capsys):
+    assert run(failing(errors.InputError(code, "it failed")), []) == 2
+    assert "\nnext: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["model", "list", "--admin-url", ""], ["model", "list", "--trust", ""], ["model", "list", "--config", ""],
+        ["model", "publish", "x", "--name", "m", "--version", "1", "--channel", ""],
+        ["model", "publish", "x", "--name", "m", "--version", "1", "--sign-with", ""],
+        ["model", "publish", "x", "--name", "m", "--version", "1", "--format", ""],
+        ["model", "publish", "", "--name", "m", "--version", "1"], ["init", "--host", ""], ["init", ""],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_empty_values_are_not_the_default(cli, tmp_path, args):
+    outcome = cli(*args)
+    assert outcome.code == 2
+    assert "[usage]" in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("\n", 1), ("y\n", 0)])
+def test_no_is_an_answer(answer, code, capsys, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    asked = command(lambda: confirmed("Revoke?", yes=False, declined="not revoked"))
+    assert run(asked, []) == code
+    assert ("not revoked" in capsys.readouterr().err) == (code == 1)
 
 
 def test_terminal_escapes_from_elsewhere_are_made_visible(capsys):

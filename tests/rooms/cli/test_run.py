@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import warnings
 import zipfile
 
 import numpy as np
@@ -40,6 +41,46 @@ def test_several_inputs_are_named(tmp_path):
     with pytest.raises(InputError) as caught:
         read_feeds(tmp_path / "one.npy", TWO)
     assert "x, y" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1.5], "int64"), ([float("nan")], "int64"), ([float("inf")], "int32"), ([-1], "uint8"), ([256], "uint8"),
+        ([2**31], "int32"), ([2**63], "int64"), ([1e300], "int64"), ([2.0**53 + 2], "int64"), ([2], "bool"),
+        ([0.5], "bool"), ([1e39], "float"), ([70_000], "float16"), ([70_000.0], "float16"), ([2**24 + 1], "float"),
+        (["1"], "float"), (["1"], "int64"), ([1j], "float"), ([2**70], "int64"), ([2**70], "double"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_values_that_would_become_others_are_refused(tmp_path, values, kind):
+    np.savez(tmp_path / "a.npz", x=np.array(values, dtype=None))
+    with warnings.catch_warnings(action="error"), pytest.raises(InputError) as caught:
+        read_feeds(tmp_path / "a.npz", {"x": f"tensor({kind})"})
+    assert caught.value.code == Code.ARGUMENT
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1.0, -2.0], "int64"), ([0, 255], "uint8"), ([0, 1], "bool"), ([True], "int64"), ([True], "float"),
+        ([0.1], "float"), ([float("nan"), float("inf")], "float"), ([2**24], "float"), ([2**63 - 1], "int64"),
+        ([2**64 - 1], "uint64"), ([], "int64"), ([[1], [2]], "double"), ([-(2**63)], "int64"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_values_that_stay_what_they_are_are_cast(tmp_path, values, kind):
+    np.save(tmp_path / "a.npy", np.array(values))
+    with warnings.catch_warnings(action="error"):
+        cast = read_feeds(tmp_path / "a.npy", {"x": f"tensor({kind})"})["x"]
+    assert np.array_equal(cast.astype(np.array(values).dtype), np.array(values), equal_nan=True) or kind == "float"
+
+
+def test_numbers_too_large_for_json_are_refused(tmp_path):
+    (tmp_path / "a.json").write_text("[1e400]")
+    with pytest.raises(InputError):
+        read_feeds(tmp_path / "a.json", ONE)
 
 
 class Canary:

@@ -133,6 +133,32 @@ def test_database(cli, strongroom):
     outcome = cli("db", "current")
     assert outcome.code == 1
     assert "[database]" in outcome.err
+    assert f"({strongroom / 'database' / 'strongroom.db'})" in outcome.err
+    assert "next: put it back from a backup" in outcome.err
+
+
+@pytest.mark.parametrize("left", [None, b"", "no tables"], ids=["missing", "0 bytes", "no tables"])
+def test_a_lost_database_is_not_started_anew_without_asking(cli, strongroom, left):
+    """An empty one would entitle nobody, and nobody could say that it was lost."""
+    database = strongroom / "database" / "strongroom.db"
+    for path in database.parent.iterdir():
+        path.unlink()
+    if left == "no tables":
+        sqlite3.connect(database).execute("PRAGMA journal_mode = WAL").connection.close()
+    elif left is not None:
+        database.write_bytes(left)
+    found = findings(cli("doctor", "--json"))["database"]
+    assert found["state"] == "bad"
+    assert found["mend"] == "put it back from a backup; an empty one would entitle nobody"
+    outcome = cli("serve", "--device-port", "0", "--admin-port", "0")
+    assert outcome.code == 1
+    assert "next: put it back from a backup" in outcome.err
+    outcome = cli("db", "upgrade")
+    assert outcome.code == 2
+    assert "--yes" in outcome.err
+    assert str(database) in outcome.err
+    assert cli("db", "upgrade", "--yes", "--json").json["before"] is None
+    assert findings(cli("doctor", "--json"))["database"]["state"] == "ok"
 
 
 def test_serve_needs_its_port(cli, strongroom):
@@ -190,6 +216,16 @@ def test_doctor_finds_what_is_over(cli, made, tmp_path):
         ("tls/server.pem", "backup of another", "pins"),
         ("strongroom.toml", b"=", "strongroom"),
         ("keys/keyring.json", None, "vault key"),
+        ("keys/keyring.json", "backup of another", "keyring"),
+        ("keys/keyring.json", b"{}", "keyring"),
+        ("keys/vault.key", b"x" * 32, "keyring"),
+        ("keys/vault.key", None, "keyring"),
+        ("keys", "backup of another", "keyring's release key"),
+        ("keys", "backup of another", "keyring's deposit key"),
+        ("tls/server.key", "backup of another", "TLS"),
+        ("tls/server.key", None, "TLS"),
+        ("database/strongroom.db", b"", "database"),
+        ("strongroom.toml", b"public_url = 'https://elsewhere:1'", "public_url"),
     ],
     ids=[
         "no database",
@@ -200,6 +236,16 @@ def test_doctor_finds_what_is_over(cli, made, tmp_path):
         "other key",
         "no TOML",
         "no keyring",
+        "other keyring",
+        "broken keyring",
+        "wrong vault key",
+        "no vault key",
+        "other keys",
+        "other deposit key",
+        "other TLS key",
+        "no TLS key",
+        "empty database",
+        "other address",
     ],
 )
 def test_doctor_finds_damage(cli, strongroom, path, damage, subject, tmp_path):
@@ -208,7 +254,8 @@ def test_doctor_finds_damage(cli, strongroom, path, damage, subject, tmp_path):
         target.unlink()
     elif isinstance(damage, str):
         cli("init", "other")
-        target.write_bytes((tmp_path / "other" / path).read_bytes())
+        for one in target.iterdir() if target.is_dir() else [target]:
+            one.write_bytes((tmp_path / "other" / one.relative_to(strongroom)).read_bytes())
     else:
         target.write_bytes(damage)
     outcome = cli("doctor", "--config", strongroom, "--json")

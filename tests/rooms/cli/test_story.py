@@ -16,8 +16,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from strongroom.cli import root
+from strongroom.cli import places, root
 from strongroom.cli.faults import run
+from strongroom.cli.store import verdict
+from strongroom.errors import Code, IntegrityError, RefusedError, StoreError
 from strongroom.operator.keys import read_owner_key
 
 MODEL = b"\x08\x01 not a real model, but bytes of one " * 5000
@@ -52,6 +54,7 @@ class Shell:
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.chdir(self.directory)
+            patch.setattr(places, "START_SECONDS", 0.0)  # the server listens, or is meant not to
             patch.setattr(os, "environ", self.environment | environment)
             patch.setattr(sys, "stdin", io.StringIO())
             returned = run(root, [str(arg) for arg in args])
@@ -70,7 +73,7 @@ def sh(tmp_path_factory):
     shell = Shell(directory)
     device, admin = free_ports()
     made = shell.json("init", "--device-port", device, "--admin-port", admin)
-    shell.url = made["public_url"]
+    shell.url, shell.admin_url = made["public_url"], made["admin_url"]
     (directory / "model.bin").write_bytes(MODEL)
     command = [sys.executable, "-m", "strongroom", "serve"]
     server = subprocess.Popen(command, cwd=directory, env=shell.environment, stderr=subprocess.PIPE)
@@ -98,7 +101,7 @@ def published(sh):
     )
     sh("entitle", "ada", "digits@stable", "--until", "30d")
     sh("token", "issue", "--user", "ada", "--out", "ada.token")
-    sh("enrol", "--server", sh.url, "--trust", "strongroom/trust.json", "--token-file", "ada.token")
+    sh("enrol", "--trust", "strongroom/trust.json", "--token-file", "ada.token")  # the server that trust.json names
     return sh
 
 
@@ -158,6 +161,58 @@ def test_a_publisher_may_publish_and_nothing_else(published):
         assert error["code"] == "forbidden"
 
 
+def test_a_token_without_a_place_is_not_made(published):
+    """A full disk at the other end: nothing happened, and the same command works afterwards."""
+    command = [sys.executable, "-m", "strongroom", "operator", "add", "lost", "--role", "auditor"]
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(
+            command,
+            cwd=published.directory,
+            env=published.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert b"cannot write the output" in done.stderr
+    published("operator", "add", "lost", "--role", "auditor", "--out", "lost.token")
+
+
+def test_what_is_not_published_yet_is_said(published):
+    assert "no model nothing yet" in published("entitle", "ada", "nothing").stderr
+    assert "no channel beta yet" in published("entitle", "ada", "digits@beta").stderr
+    assert "yet" not in published("entitle", "ada", "digits").stderr
+    error = published.json("model", "show", "nothing", code=4)["error"]
+    assert error["code"] == "not-found"
+
+
+def test_what_an_account_may_have(published):
+    shown = published.json("account", "show", "ada", "--model", "digits")["entitlements"]
+    assert "stable" in {row["channel"] for row in shown}
+    assert "stable" in published("account", "show", "ada", "--model", "digits").stdout
+
+
+def test_addresses_that_are_none(published):
+    device = ["--admin-url", published.url]
+    for command in (["model", "list"], ["account", "add", "eve"], ["device", "list"]):
+        error = published.json(*command, *device, code=7)["error"]
+        assert error["what"] == "this is not the admin API of a strongroom"
+    for url in ("https://localhost:99999", "http://localhost", "localhost"):
+        error = published.json("model", "list", "--admin-url", url, code=2)["error"]
+        assert error["next"]
+    secret = "https://ada:s3cret@localhost:8443"
+    for command in (["model", "list", "--admin-url", secret], ["enrol", "--server", secret]):
+        error = published.json(*command, code=2, STRONGROOM_TOKEN="t")["error"]
+        assert "s3cret" not in str(error)
+
+
+def test_a_model_of_bytes_takes_no_input(published):
+    published.json("pull", "digits")
+    error = published.json("run", "digits", "--input", "x.npy", code=2)["error"]
+    assert error["code"] == "argument"
+    assert "leave --input out" in error["next"]
+
+
 def test_a_wrong_token_is_denied(published):
     error = published.json("model", "list", code=4, STRONGROOM_ADMIN_TOKEN="nonsense")["error"]
     assert error["code"] in {"token", "unauthenticated"}
@@ -201,18 +256,46 @@ def test_a_damaged_store_is_found(published, tmp_path):
     file.write_bytes(data)
     done = published("store", "verify", *home, code=5)
     assert "strongroom pull digits@1.0" in done.stderr
+    told = published.json("store", "verify", *home, code=5)  # one document, models and error
+    assert told["models"][0]["code"]
+    assert told["error"]["code"] == "store-damaged"
+
+
+def test_the_worst_decides_what_verify_says():
+    damaged, lease = IntegrityError(Code.FILE_SEGMENT, "x"), RefusedError(Code.LEASE_EXPIRED, "over")
+    full = StoreError(Code.DISK_FULL, "full")
+    assert verdict({"a": None}) is None
+    assert verdict({"a": lease, "b": None}).exit_code == 6
+    assert verdict({"a": lease, "b": full}).exit_code == 1
+    assert verdict({"a": lease, "b": full}).code == Code.DISK_FULL
+    assert verdict({"a": lease, "b": full, "c": damaged}).exit_code == 5
+    assert verdict({"a": StoreError(Code.STORE_DAMAGED, "x")}).exit_code == 5
+    assert verdict({"a": IntegrityError(Code.SIGNATURE, "a lease by a key of yesterday")}).exit_code == 6
 
 
 def test_a_file_the_owners_did_not_sign_is_refused(published, tmp_path):
-    """Attack F09: a publisher with a token but without the owner's key."""
+    """Attack F09: a publisher with a token but without the owner's key; said before sealing, refused by the office."""
+    from strongroom.cli.places import read_token, read_trust
+    from strongroom.errors import InputError
+    from strongroom.operator import OfficeClient, protect
     from strongroom.operator.keys import write_owner_key
     from strongroom.signing import ED25519, SigningKey
 
-    write_owner_key(published.directory / "stranger.key", [SigningKey.generate(ED25519)])
-    error = published.json(
-        "model", "publish", "model.bin", "--name", "forged", "--version", "1.0", "--sign-with", "stranger.key", code=2
-    )["error"]
-    assert error["code"] == "deposit"
+    stranger = SigningKey.generate(ED25519)
+    write_owner_key(published.directory / "stranger.key", [stranger])
+    arguments = ["model", "publish", "model.bin", "--name", "forged", "--version", "1.0", "--sign-with", "stranger.key"]
+    error = published.json(*arguments, code=2)["error"]
+    assert error["what"].startswith(f"this key is not an owner's: Ed25519 {stranger.public.key_id[:12]}")
+    assert "strongroom trust show" in error["next"]
+    room = published.directory / "strongroom"
+    token = read_token(room / "admin.token")
+    with (
+        OfficeClient.connect(published.admin_url, token=token, trust=read_trust(room / "trust.json")) as office,
+        protect(MODEL, name="forged", version="1.0", out=tmp_path / "f.srm", sign_with=stranger) as forged,
+        pytest.raises(InputError) as caught,
+    ):
+        forged.publish(office)
+    assert caught.value.code == "deposit"
 
 
 def test_the_wrong_server_is_refused(published):
@@ -238,6 +321,7 @@ def test_a_healthy_strongroom(published):
     states = {one["subject"]: one["state"] for one in found}
     assert "bad" not in states.values()
     assert states["owner key"] == states["vault key"] == states["keystore"] == "warn"
+    assert states["keyring"] == states["TLS"] == states["device token"] == "ok"
     assert states["database"] == states["pins"] == states["files"] == "ok"
 
 

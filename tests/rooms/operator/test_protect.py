@@ -1,5 +1,6 @@
 """Protect: a sealed file or nothing, and a key that is only in memory."""
 
+import fcntl
 import os
 import pickle
 from pathlib import Path
@@ -10,6 +11,7 @@ import strongroom
 from strongroom.errors import Code, InputError, StrongroomError
 from strongroom.operator.keys import write_owner_key
 from strongroom.sealed import Expected, FileReadable, Source, Subject, open_sealed, verify_sealed
+from strongroom.signing import ED25519, SigningKey
 
 MODEL = os.urandom(3_000_000)  # three segments' worth would be slow; the format's own tests do that
 
@@ -34,7 +36,7 @@ def test_three_lines_beside_a_trainer(model, office, desk, owner):
     with strongroom.protect(model, name="digits", version="1.0", office=office, sign_with=owner) as protected:
         done = protected.publish(channel="stable")
         whole = opened(protected, office)
-    assert protected.path == model.with_name("digits.onnx.srm")
+    assert protected.path == model.with_name("digits-1.0.srm")
     assert bytes(whole.payload) == MODEL
     assert (whole.head.core.epoch, whole.head.core.counter) == (2, 7) == (done.epoch, done.counter)
     assert whole.toc.format == "onnx"
@@ -197,6 +199,59 @@ def test_bad_input(source, arguments, code, tmp_path, monkeypatch):
         strongroom.protect(Path(source), **({"name": "digits", "version": "1.0"} | arguments))
     assert caught.value.code == code
     assert listing(tmp_path) == before
+
+
+def test_each_version_has_a_file_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "a.v2.bin").write_bytes(b"x")
+    made = [strongroom.protect("weights/a.v2.bin", name="m", version=version).path for version in ("1.0", "1.1")]
+    assert made == [Path("weights/a.v2-1.0.srm"), Path("weights/a.v2-1.1.srm")]
+    assert strongroom.protect(Path("weights"), name="m", version="1.0").path == Path("weights-1.0.srm")
+    monkeypatch.chdir(tmp_path / "weights")
+    assert strongroom.protect(".", name="m", version="2.0").path == tmp_path / "weights-2.0.srm"
+
+
+def test_keys_that_are_no_owners_are_refused_before_sealing(model, tmp_path, office, owner, desk):
+    """Attack F09: said by whom it concerns, before the work; the office and every device refuse it anyway."""
+    stranger = SigningKey.generate(ED25519)
+    before = listing(tmp_path)
+    for signers, word in ((stranger, "not an owner's"), ((*owner, stranger), "not an owner's"), (owner[:1], "1 of 1")):
+        with pytest.raises(InputError) as caught:
+            strongroom.protect(model, name="digits", version="1.0", office=office, sign_with=signers)
+        assert word in caught.value.what
+        assert caught.value.next_step
+    with pytest.raises(InputError):  # nobody at all
+        strongroom.protect(model, name="digits", version="1.0", office=office)
+    assert listing(tmp_path) == before
+    assert desk.requests == []
+
+
+def test_a_file_whose_publishing_failed_goes_with_its_key(model, tmp_path, office, owner, desk):
+    """The next try finds its name free."""
+    desk.states, desk.reason = ["failed"], "file-digest"
+    before = listing(tmp_path)
+    for _ in range(2):
+        with (
+            pytest.raises(InputError) as caught,
+            strongroom.protect(model, name="digits", version="1.0", office=office, sign_with=owner) as protected,
+        ):
+            protected.publish()
+        assert caught.value.code == Code.DEPOSIT
+        assert listing(tmp_path) == before
+
+
+def test_drafts_that_a_killed_process_left_are_removed(model, tmp_path):
+    """And those of a process that still writes are not: it holds their lock."""
+    out = tmp_path / "out.srm"
+    stale, alive = tmp_path / f".out.srm.{'0' * 16}.part", tmp_path / f".out.srm.{'1' * 16}.part"
+    other = tmp_path / f".other.srm.{'0' * 16}.part"
+    for path in (stale, alive, other):
+        path.write_bytes(b"half")
+    with alive.open("rb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        strongroom.protect(model, name="digits", version="1.0", out=out).wipe()
+    assert listing(tmp_path) == sorted([alive.name, other.name, "digits.onnx", "out.srm"])
 
 
 def test_bytes_need_a_place():

@@ -73,6 +73,38 @@ def test_a_refused_file_says_why(office, desk, protected):
         send(office, protected)
     assert caught.value.code == Code.DEPOSIT
     assert "file-digest" in caught.value.what
+    assert "run the same again" in caught.value.next_step
+
+
+def test_a_broken_upload_says_what_is_unfinished(office, desk, protected):
+    def broken(*_):
+        raise UnreachableError(Code.UNREACHABLE, "gone", next_step="check the network")
+
+    desk.upload = broken
+    with pytest.raises(UnreachableError) as caught:
+        send(office, protected)
+    assert caught.value.next_step.startswith("check the network; digits@1.0 is unfinished and no device gets it; run")
+
+
+@pytest.mark.parametrize(
+    ("step", "left"),
+    [("deposits", "digits@1.0 may be unfinished"), ("upload", "is unfinished"), ("complete", "strongroom model show")],
+)
+def test_an_interrupt_says_what_is_unfinished(office, desk, protected, step, left, monkeypatch):
+    """Ctrl-C between the deposit and the end of the check; before the deposit there is nothing to say."""
+    request = desk.request
+
+    def interrupted(*arguments, **more):
+        if step == "upload" or step in arguments[1]:
+            raise KeyboardInterrupt
+        return request(*arguments, **more)
+
+    monkeypatch.setattr(desk, "upload" if step == "upload" else "request", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        send(office, protected)
+    (note,) = caught.value.__notes__
+    assert left in note
+    assert "run the same again" in note
 
 
 def test_waiting_has_an_end(office, desk, protected):
