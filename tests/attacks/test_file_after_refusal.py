@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from strongroom import sealed
-from strongroom.errors import InputError, IntegrityError
+from strongroom.errors import Code, InputError, IntegrityError
+from strongroom.sealed.pool import in_order
 from vectors.sealed_writer import fixed, flipped
 from vectors.targets import EXPECTED, OWNERS, SUBJECT, local_file, network_file
 
@@ -157,3 +158,19 @@ def test_a_symbolic_link_is_not_followed(tmp_path):
     with pytest.raises(InputError) as refusal, sealed.FileReadable.open(tmp_path / "link"):
         pass
     assert refusal.value.code == "path"
+
+
+def test_the_first_cause_is_told_whoever_meets_it_first():
+    """Segments before a broken one are refused for it when threads overtake one another: the cause is what is told."""
+    slow = threading.Event()
+
+    def work(index):
+        if index == 0:
+            slow.wait(10)
+            raise IntegrityError(Code.FILE_REFUSED, "this file was refused before")
+        slow.set()
+        raise IntegrityError(Code.FILE_DIGEST, "segment 1 is not the one the manifest names")
+
+    with pytest.raises(IntegrityError) as told:
+        list(in_order(work, range(2), 2))
+    assert told.value.code == Code.FILE_DIGEST

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_the_second_device_of_the_attack_holds_nothing(kept):
 def test_the_audit_log_says_what_happened(kept):
     """R40, R66: releases and refusals are both rows; no row holds a token or a link."""
     _, root = kept
-    with sqlite3.connect(f"file:{root}/office/database/strongroom.db?mode=ro", uri=True) as database:
+    with closing(sqlite3.connect(f"file:{root}/office/database/strongroom.db?mode=ro", uri=True)) as database, database:
         tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
         (audit,) = (name for name in tables if "audit" in name)
         rows = [" ".join(map(str, row)) for row in database.execute(f"select * from {audit}")]  # noqa: S608 - our table

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from strongroom.errors import Code, InputError
+from strongroom.errors import Code, InputError, IntegrityError
 from strongroom.sealed.wiping import wipe
 
 BUDGET = 52 * 2**20  # bytes of segment buffers above the caller's own; a single larger segment is still worked on
@@ -53,11 +53,23 @@ def in_order(work: Callable[[_Item], _Result], items: Iterable[_Item], threads: 
         for item in items:
             pending.append(executor.submit(work, item))
             if len(pending) > threads + 1:
-                yield pending.popleft().result()
+                yield _result(pending.popleft(), pending)
         while pending:
-            yield pending.popleft().result()
+            yield _result(pending.popleft(), pending)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _result(future: Future[_Result], later: Iterable[Future[_Result]]) -> _Result:
+    """Return a result, or raise why there is none: after a failure, items before it in order are refused for it."""
+    try:
+        return future.result()
+    except IntegrityError as error:
+        if error.code is not Code.FILE_REFUSED:
+            raise
+        causes = (one.exception() for one in later)
+        cause = next((one for one in causes if isinstance(one, IntegrityError) and one.code is not error.code), error)
+        raise cause from None
 
 
 class Buffers:

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -266,7 +267,7 @@ def test_doctor_finds_damage(cli, strongroom, path, damage, subject, tmp_path):
 
 
 def test_doctor_names_an_old_database(cli, strongroom):
-    with sqlite3.connect(strongroom / "database" / "strongroom.db") as database:
+    with closing(sqlite3.connect(strongroom / "database" / "strongroom.db")) as database, database:
         database.execute("DELETE FROM alembic_version")
     database.close()
     assert findings(cli("doctor", "--json"))["database"]["mend"] == "run: strongroom db upgrade"

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -43,11 +44,11 @@ def test_from_empty_to_head_is_what_the_code_uses(url):
 
 def test_upgrading_twice_changes_nothing(url):
     upgrade(url)
-    with sqlite3.connect(_file(url)) as connection:
+    with closing(sqlite3.connect(_file(url))) as connection, connection:
         before = connection.execute("SELECT sql FROM sqlite_master").fetchall()
     connection.close()
     assert upgrade(url) == head()
-    with sqlite3.connect(_file(url)) as connection:
+    with closing(sqlite3.connect(_file(url))) as connection, connection:
         assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before
     connection.close()
 
@@ -73,21 +74,21 @@ def test_there_is_one_line_of_steps_and_no_way_back():
 
 def test_a_step_that_fails_leaves_the_database_as_it_was(url):
     # a table of ours is in the way already, so a later statement of the step fails
-    with sqlite3.connect(_file(url)) as connection:
+    with closing(sqlite3.connect(_file(url))) as connection, connection:
         connection.execute("CREATE TABLE versions (x)")
     connection.close()
     with pytest.raises(StoreError) as caught:
         upgrade(url)
     assert caught.value.code == Code.DATABASE
     assert current(url) is None
-    with sqlite3.connect(_file(url)) as connection:
+    with closing(sqlite3.connect(_file(url))) as connection, connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("versions",)]
     connection.close()
 
 
 def test_a_database_of_a_newer_strongroom_is_not_touched(url):
     upgrade(url)
-    with sqlite3.connect(_file(url)) as connection:
+    with closing(sqlite3.connect(_file(url))) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     with pytest.raises(SetupError, match="newer strongroom"):
