@@ -113,7 +113,7 @@ def test_no_bytes_make_any_route_fail() -> None:
             headers,
             st.booleans(),
         )
-        def fuzz(place: tuple[object, str], method: str, body: bytes, extra: dict[str, str], known: bool) -> None:  # noqa: FBT001
+        def fuzz(place: tuple[object, str], method: str, body: bytes, extra: dict[str, str], known: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
             client, path = place
             if known:
                 extra = JSON | {"Authorization": f"Bearer {bench.admin_token}"}

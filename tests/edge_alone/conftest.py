@@ -49,7 +49,7 @@ def _call(*command: str | Path) -> None:
 @pytest.fixture(scope="session")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Device:
     """Build the wheel, make an environment, install."""
-    place: Callable[[str], Path] = lambda name: tmp_path_factory.mktemp("edge", numbered=True) / name  # noqa: E731
+    place: Callable[[str], Path] = lambda name: tmp_path_factory.mktemp("edge", numbered=True) / name  # noqa: E731 - one short name for one short thing
     wheels, environment, home = place("wheels"), place("device"), place("home")
     home.mkdir()
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]

@@ -140,7 +140,7 @@ def _cryptography() -> Finding:
     try:
         version = importlib.metadata.version("cryptography")
         from cryptography import cobblestone  # noqa: F401 - there from 50 on
-        from cryptography.hazmat.primitives.asymmetric import mldsa  # noqa: F401
+        from cryptography.hazmat.primitives.asymmetric import mldsa  # noqa: F401 - whether it is there is all that is asked
     except ImportError:
         return Finding("cryptography", "bad", "missing or too old", 'run: pip install "cryptography>=50"')
     return Finding("cryptography", "ok", version)

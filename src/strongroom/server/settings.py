@@ -165,8 +165,8 @@ def load(config: Path | None = None, **flags: str | int | Path | None) -> Settin
     except ValidationError as error:
         raise _wrong(error, file, origins) from None
     settings._directory = file.parent  # noqa: SLF001 - where it was read from is not a setting
-    settings._origins = origins  # noqa: SLF001
-    settings._unknown = tuple(_nobodys(os.environ))  # noqa: SLF001
+    settings._origins = origins  # noqa: SLF001 - this module's own class
+    settings._unknown = tuple(_nobodys(os.environ))  # noqa: SLF001 - the same
     return settings
 
 

@@ -95,7 +95,7 @@ def test_pickles_are_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("o.npy", np.array([Canary()], dtype=object), allow_pickle=True)
     np.savez("o.npz", x=np.array([Canary()], dtype=object))
-    with open("p.npy", "wb") as file:  # noqa: PTH123
+    with open("p.npy", "wb") as file:  # noqa: PTH123 - numpy takes the open file
         pickle.dump(Canary(), file)
     with zipfile.ZipFile("z.npz", "w") as archive:
         archive.writestr("x.npy", pickle.dumps(Canary()))
@@ -103,7 +103,7 @@ def test_pickles_are_not_run(tmp_path, monkeypatch):
         with pytest.raises(InputError) as caught:
             read_feeds(tmp_path / name, ONE)
         assert caught.value.code == Code.ARGUMENT
-    assert not os.path.exists("canary")  # noqa: PTH110
+    assert not os.path.exists("canary")  # noqa: PTH110 - the one name, here
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_a_publisher_may_publish_and_nothing_else(published):
 def test_a_token_without_a_place_is_not_made(published):
     """A full disk at the other end: nothing happened, and the same command works afterwards."""
     command = [sys.executable, "-m", "strongroom", "operator", "add", "lost", "--role", "auditor"]
-    with open("/dev/full", "wb") as full:  # noqa: PTH123
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device, no file
         done = subprocess.run(
             command,
             cwd=published.directory,

@@ -95,7 +95,7 @@ def test_nothing_is_made_without_a_place_for_the_token(tmp_path, monkeypatch):
     for out in (tmp_path / "taken", tmp_path / "none" / "t"):
         with pytest.raises(InputError):
             hand_over(out, lambda: calls.append(1), calls.append, lost="", again="")
-    with open("/dev/full", "w") as full, monkeypatch.context() as patch:  # noqa: PTH123
+    with open("/dev/full", "w") as full, monkeypatch.context() as patch:  # noqa: PTH123 - a device, no file
         patch.setattr(sys, "stdout", full)
         with pytest.raises(OutputError):
             hand_over(None, lambda: calls.append(1), calls.append, lost="", again="")

@@ -157,7 +157,7 @@ class MemoryOffice:
         return made
 
     def new_trust(self, **changes: object) -> None:
-        self.trust = dataclasses.replace(self.trust, version=self.trust.version + 1, **changes)  # type: ignore[arg-type]
+        self.trust = dataclasses.replace(self.trust, version=self.trust.version + 1, **changes)
         self.trust_documents.append(trust.encode(self.trust, (self.owner,)))
 
     # what a device sees: Exchange

@@ -80,7 +80,7 @@ class Disk:
             if self.on and self.cut(name, about):
                 raise Cut
             place = self._place(args[0], kwargs.get("dir_fd", kwargs.get("src_dir_fd")))
-            at = os.lseek(args[0], 0, os.SEEK_CUR) if name == "write" and args[0] in self._open else 0  # type: ignore[arg-type]
+            at = os.lseek(args[0], 0, os.SEEK_CUR) if name == "write" and args[0] in self._open else 0
             result = real(*args, **kwargs)
             self._note(name, place, at, result, *args, **kwargs)
             if self.on and name not in {"open", "close"}:
@@ -94,7 +94,7 @@ class Disk:
         if isinstance(path, int):
             return None
         if dir_fd is not None:
-            folder = self._open.get(dir_fd)  # type: ignore[call-overload]
+            folder = self._open.get(dir_fd)
             return (folder, str(path)) if isinstance(folder, Folder) else None
         inside = Path(str(path))
         if inside != self._root and self._root not in inside.parents:
@@ -114,11 +114,11 @@ class Disk:
         handle = args[0]
         node = self._open.get(handle) if isinstance(handle, int) else None
         if call == "close":
-            self._open.pop(handle, None)  # type: ignore[call-overload]
+            self._open.pop(handle, None)
         elif call == "fsync" and node is not None:
             node.sync()
         elif call == "write" and isinstance(node, File):
-            node.now[at : at + result] = bytes(args[1])[:result]  # type: ignore[operator,call-overload,misc,index]
+            node.now[at : at + result] = bytes(args[1])[:result]
         elif place is not None:
             self._note_name(call, *place, result, *args, **kwargs)
 
@@ -126,13 +126,13 @@ class Disk:
         if call == "open":
             if name not in folder.now:
                 folder.change({name: File()})
-            self._open[result] = folder.now[name]  # type: ignore[index]
+            self._open[result] = folder.now[name]
         elif call == "mkdir":
             folder.change({name: Folder()})
         elif call in {"unlink", "rmdir"}:
             folder.change({name: None})
         else:
-            target = self._open[kwargs["dst_dir_fd"]]  # type: ignore[index]
+            target = self._open[kwargs["dst_dir_fd"]]
             assert isinstance(target, Folder)
             moved, new = folder.now[name], str(args[1])
             if target is folder:

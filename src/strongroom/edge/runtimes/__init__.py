@@ -6,7 +6,7 @@ from typing import Any
 from strongroom.errors import Code, InputError
 
 
-def open_session(format_: str | None, files: Mapping[str, memoryview], options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def open_session(format_: str | None, files: Mapping[str, memoryview], options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a runtime's own object
     """Return the runtime's own object for a model, made from memory.
 
     Args:

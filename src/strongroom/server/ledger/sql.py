@@ -261,7 +261,7 @@ class SqlTransaction:
         except SQLAlchemyError as error:
             raise translate(error, self._place()) from None
 
-    async def _insert(self, table: Table, row: Any, taken: str, code: Code = Code.CONFLICT) -> None:  # noqa: ANN401
+    async def _insert(self, table: Table, row: Any, taken: str, code: Code = Code.CONFLICT) -> None:  # noqa: ANN401 - any row of ports
         values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
         try:
             await self._connection.execute(insert(table).values(values))
@@ -292,7 +292,7 @@ class SqlTransaction:
 
 def _audit_event(row: Mapping[str, Any]) -> AuditEvent:
     detail = decode(row["detail"].encode("ascii"), limit=_MAX_DETAIL, where="audit log")
-    return AuditEvent(row["event"], row["at"], row["actor"], row["subject"], detail)  # type: ignore[arg-type]
+    return AuditEvent(row["event"], row["at"], row["actor"], row["subject"], detail)  # type: ignore[arg-type]  # written by us, as such a map
 
 
 def _refused(error: DBAPIError, taken: str, code: Code, where: str) -> StrongroomError:
