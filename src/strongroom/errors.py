@@ -52,6 +52,8 @@ class Code(StrEnum):
     GRANT_FROZEN = "grant-frozen"
     LEASE_MISMATCH = "lease-mismatch"
     LEASE_EXPIRED = "lease-expired"
+    ORDER_MISMATCH = "order-mismatch"
+    ORDER_EXPIRED = "order-expired"
 
     # what the server answers
     UNAUTHENTICATED = "unauthenticated"
@@ -68,6 +70,8 @@ class Code(StrEnum):
     URL_INVALID = "url-invalid"
     URL_LIFETIME = "url-lifetime"
     DEPOSIT = "deposit"
+    ORDER_PENDING = "order-pending"
+    RECEIPT = "receipt"
     RANGE = "range"
     METHOD = "method"
     CONTENT_TYPE = "content-type"
@@ -89,6 +93,7 @@ class Code(StrEnum):
     MEMORY = "memory"
     CLOSED = "closed"
     CLOCK = "clock"
+    WIPED = "wiped"
     VAULT_SEALED = "vault-sealed"
     VAULT_REFUSED = "vault-refused"
     DATABASE = "database"

@@ -14,6 +14,7 @@ from strongroom.errors import Code, IntegrityError, StoreError
 from strongroom.names import MODEL, VERSION, Reference
 from strongroom.shapes import Array, Binary, Choice, Flag, Integer, Nullable, Object, Text
 from strongroom.wire.messages import DIGEST32, DIGEST64, ID, JWS, SELECTOR, SIGNED, TIME, Message, Record
+from strongroom.wire.orders import ABSENT, WIPED
 
 LIMIT = 8_388_608  # bytes of state.json
 FORMAT = 1
@@ -91,6 +92,65 @@ class Mark(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Tombstone(Message):
+    """A wipe order that was applied here, and how far its report has come (docs/spec/protocol.md section 14)."""
+
+    order_id: str
+    order: bytes  # SHA-256 of its payload
+    model: str
+    version: str
+    expires: int
+    outcome: str
+    at: int
+    receipt: str | None = field(repr=False)  # once key and files are gone
+    sent: bool
+
+    SHAPE = Object(
+        {
+            "order_id": ID,
+            "order": DIGEST32,
+            "model": Text(64, MODEL),
+            "version": Text(64, VERSION),
+            "expires": TIME,
+            "outcome": Choice((WIPED, ABSENT)),
+            "at": TIME,
+            "receipt": Nullable(JWS),
+            "sent": Flag(),
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PartialFile(Message):
+    """One file of a version that is still on its way."""
+
+    file_id: bytes
+    head: bytes
+    key: str
+
+    SHAPE = Object({"file_id": DIGEST32, "head": DIGEST64, "key": _OWN_NAME})
+
+
+@dataclass(frozen=True, slots=True)
+class Partial(Message):
+    """A version on its way in, to be gone on with; `id` names its directory in incoming/."""
+
+    id: str
+    model: str
+    version: str
+    files: tuple[PartialFile, ...]
+
+    SHAPE = Object(
+        {
+            "id": _OWN_NAME,
+            "model": Text(64, MODEL),
+            "version": Text(64, VERSION),
+            "files": Array(Record(PartialFile), most=16, least=1),
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class State(Message):
     """Everything the device remembers."""
 
@@ -100,6 +160,8 @@ class State(Message):
     clock: Anchor
     marks: tuple[Mark, ...]
     installs: tuple[Install, ...]
+    tombstones: tuple[Tombstone, ...] = ()
+    partials: tuple[Partial, ...] = ()
 
     SHAPE = Object(
         {
@@ -109,9 +171,18 @@ class State(Message):
             "clock": Record(Anchor),
             "marks": Array(Record(Mark), most=4096),
             "installs": Array(Record(Install), most=4096),
-        }
+            "tombstones": Array(Record(Tombstone), most=1024),
+            "partials": Array(Record(Partial), most=64),
+        },
+        frozenset({"tombstones", "partials"}),  # a state of version 0.1 has neither
     )
     LIMIT = LIMIT
+
+    @classmethod
+    def from_value(cls, value: canonical.JsonValue, where: str = "") -> Self:
+        """Check a decoded value. Raises IntegrityError(SHAPE)."""
+        fields = cls.SHAPE.check(value, where or cls.__name__)
+        return cls(**{name: item for name, item in fields.items() if item is not None or name == "identity"})
 
     def trust_document(self) -> bytes:
         """Return the trust document in the bytes of its file."""

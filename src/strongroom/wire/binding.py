@@ -43,7 +43,7 @@ class Binding:
     """What one request is for. The server fills it from its own records wherever it has them.
 
     Attributes:
-        purpose: enrol, release or urls.
+        purpose: enrol, release, urls or renew.
         challenge: the server's 32 bytes.
         kem: HPKE KEM identifier, 0 where no key is asked for.
         public_key: the ephemeral public key in raw bytes, empty where no key is asked for.
@@ -75,6 +75,21 @@ class Binding:
     def urls(cls, *, challenge: bytes, account: str, device: str, device_key: bytes, model: str, version: str) -> Self:
         """Make the binding of a request for fresh links: model and exact version of the release, no platform."""
         return cls("urls", challenge, 0, b"", account, device, device_key, "", model, version)
+
+    @classmethod
+    def renew(
+        cls,
+        *,
+        challenge: bytes,
+        account: str,
+        device: str,
+        device_key: bytes,
+        platform: str,
+        model: str,
+        version: str,
+    ) -> Self:
+        """Make the binding of a request to renew: model and exact version of the lease; its URL names the lease."""
+        return cls("renew", challenge, 0, b"", account, device, device_key, platform, model, version)
 
     def digest(self) -> bytes:
         """Return the 32 bytes that evidence, proofs and HPKE cover.

@@ -87,7 +87,9 @@ class ChallengeRequest(Message):
     purpose: str
     model: str | None = None
 
-    SHAPE = Object({"purpose": Choice(("enrol", "release", "urls")), "model": Text(64, MODEL)}, frozenset({"model"}))
+    SHAPE = Object(
+        {"purpose": Choice(("enrol", "release", "urls", "renew")), "model": Text(64, MODEL)}, frozenset({"model"})
+    )
     LIMIT = 1024
 
 

@@ -10,20 +10,21 @@ from strongroom.signing import PublicKey, Signer
 from strongroom.wire import jws
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import EnrolRequest, Proof, ReleaseRequest, UrlsRequest
+from strongroom.wire.renewal import RenewRequest
 
 TYP = "sr-proof"
 
-Proved = TypeVar("Proved", EnrolRequest, ReleaseRequest, UrlsRequest)
+Proved = TypeVar("Proved", EnrolRequest, ReleaseRequest, UrlsRequest, RenewRequest)
 
 
-def body_without_proof(message: EnrolRequest | ReleaseRequest | UrlsRequest) -> bytes:
+def body_without_proof(message: EnrolRequest | ReleaseRequest | UrlsRequest | RenewRequest) -> bytes:
     """Return the message's canonical bytes as if it had no field `proof`."""
     value = message.to_value()
     del value["proof"]
     return canonical.encode(value)
 
 
-def body_hash_without_proof(message: EnrolRequest | ReleaseRequest | UrlsRequest) -> bytes:
+def body_hash_without_proof(message: EnrolRequest | ReleaseRequest | UrlsRequest | RenewRequest) -> bytes:
     """Return the SHA-256 that the proof carries as `body`."""
     return hashlib.sha256(body_without_proof(message)).digest()
 
