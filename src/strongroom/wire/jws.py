@@ -105,6 +105,8 @@ def _split(jws: str, where: str) -> tuple[str, str, str]:
     parts = jws.split(".") if len(jws) <= MAX_TEXT else []
     if len(parts) != 3:
         raise _refused(where, "it is no compact JWS")
+    for part in parts:
+        _bytes(part, where)  # of keys that nobody knows as well
     return parts[0], parts[1], parts[2]
 
 

@@ -145,7 +145,7 @@ def encode(trust: Trust, signers: Iterable[Signer]) -> bytes:
         IntegrityError: JSON_TOO_LARGE, SHAPE or PUBLIC_KEY, when the document could not be read back.
     """
     payload = canonical.encode(trust.to_value())
-    _parse(payload)
+    parse(payload)
     data = join(jws.sign(TYP, payload, signers))
     split(data)  # each signature repeats the payload
     return data
@@ -173,7 +173,7 @@ def read(data: bytes) -> Trust:
         IntegrityError: JSON_TOO_LARGE, JSON_NOT_CANONICAL, SHAPE, PUBLIC_KEY, SIGNATURE, TRUST_THRESHOLD.
     """
     signatures = split(data)
-    trust = _parse(jws.unverified_payload(signatures[0], _WHERE))
+    trust = parse(jws.unverified_payload(signatures[0], _WHERE))
     _demand(signatures, trust.owner, "its own owners")
     return trust
 
@@ -227,7 +227,12 @@ def _demand(signatures: Sequence[str], role: Role, whose: str) -> None:
         raise IntegrityError(Code.TRUST_THRESHOLD, what, where=_WHERE)
 
 
-def _parse(payload: bytes) -> Trust:
+def parse(payload: bytes) -> Trust:
+    """Read what a document says, whoever signed it.
+
+    Raises:
+        IntegrityError: JSON_TOO_LARGE, JSON_NOT_CANONICAL, SHAPE, PUBLIC_KEY.
+    """
     fields = _SHAPE.check(canonical.decode(payload, limit=MAX_PAYLOAD, where=_WHERE), _WHERE)
     deposit = tuple(DepositRecipient(**one) for one in fields["deposit"])
     epochs = tuple((one["model"], one["epoch"]) for one in fields["epochs"])
