@@ -26,7 +26,7 @@ PURE = {  # standard modules that compute and touch nothing
 }  # fmt: skip
 ANY = set(sys.stdlib_module_names)
 SERVER = {
-    "aiosqlite", "alembic", "cryptography", "fastapi", "h11", "joserfc", "pydantic", "pydantic_settings",
+    "alembic", "cryptography", "fastapi", "h11", "joserfc", "pydantic", "pydantic_settings",
     "sqlalchemy", "starlette", "structlog", "uvicorn",
 }  # fmt: skip
 
@@ -38,7 +38,7 @@ ALLOWED = {  # room: the outside modules it may import, at the top or anywhere i
     "shapes": PURE,
     "names": PURE,
     "signing": PURE | {"cryptography"},
-    "sealed": PURE | {"cryptography", "ctypes", "os", "pathlib", "stat", "sys", "tempfile"},
+    "sealed": PURE | {"cryptography", "ctypes", "errno", "os", "pathlib", "stat", "sys", "tempfile"},
     "wire": PURE | {"cryptography"},
     "transport": PURE | {"cryptography", "socket", "ssl", "time", "urllib3"},
     "edge": ANY | {"cryptography"},

@@ -40,20 +40,21 @@ def encode(value: JsonValue) -> bytes:
         raise InternalError(Code.INTERNAL, f"a value has no canonical JSON spelling: {error}") from None
 
 
-def decode(data: bytes, *, limit: int, where: str = "JSON") -> JsonValue:
+def decode(data: bytes, *, limit: int, where: str = "JSON", marks: int = MAX_MARKS) -> JsonValue:
     """Decode bytes that must be the only legal spelling of their value.
 
     Args:
         data: the bytes as received.
         limit: largest size accepted, in bytes; checked before anything else.
         where: what the bytes are, for the error.
+        marks: most texts, brackets and commas accepted; what the parsed value takes in memory follows from them.
 
     Raises:
         IntegrityError: JSON_TOO_LARGE or JSON_NOT_CANONICAL.
     """
     if len(data) > limit:
         raise IntegrityError(Code.JSON_TOO_LARGE, f"JSON of {len(data)} bytes; at most {limit} are read", where=where)
-    _scan_depth(data, where)
+    _scan(data, where, marks)
     try:
         value: JsonValue = json.loads(
             data.decode("ascii"),
@@ -118,12 +119,12 @@ def _pairs(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     return value
 
 
-def _scan_depth(data: bytes, where: str) -> None:
+def _scan(data: bytes, where: str, marks: int) -> None:
     """Refuse nesting before the parser recurses, and numbers of values that would fill the memory with objects."""
     depth = 0
     for number, piece in enumerate(_MARK.finditer(data)):
-        if number >= MAX_MARKS:
-            raise IntegrityError(Code.JSON_TOO_LARGE, f"JSON of more than {MAX_MARKS} marks", where=where)
+        if number >= marks:
+            raise IntegrityError(Code.JSON_TOO_LARGE, f"JSON of more than {marks} marks", where=where)
         mark = piece[0][:1]
         if mark in b"[{":
             depth += 1

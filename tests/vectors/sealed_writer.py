@@ -4,41 +4,33 @@ It shares no line with strongroom, takes the salts that the library draws at ran
 same on every machine, and can break any one rule while it keeps all others.
 """
 
-import base64
 import copy
 import hashlib
 import hmac
-import json
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from vectors.sealed_signers import (
+    Sign,
+    b64,
+    dump,
+    fixed,
+    key_id,  # noqa: F401 - the tests take it from here, with the writer
+    owner,  # noqa: F401 - as above
+    owner_line,
+    signed,
+)
+
+ABSENT = object()
 MAGIC = b"\x89SRM\r\n\x1a\n"
 CHUNK, MIB = 16_384, 2**20
 AEADS = {1: (b"AEAD_AES_256_GCM", AESGCM), 2: (b"AEAD_CHACHA20_POLY1305", ChaCha20Poly1305)}
 SUBJECT = ["ac_customer", "digits", "1.0", None]
-
-Json = None | bool | int | str | list | dict
-
-
-def fixed(label: str, size: int) -> bytes:
-    """Return bytes that look random and are always the same for a label."""
-    return hashlib.shake_256(label.encode()).digest(size)
-
-
-def b64(data: bytes) -> str:
-    """Return base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def dump(value: Json) -> bytes:
-    """Return canonical JSON (section 3)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
 def expand(prk: bytes, info: bytes, size: int) -> bytes:
@@ -81,17 +73,7 @@ class Keys:
         return hmac.digest(self.blind, label + b"\0" + data, "sha512")[:32]
 
 
-def owner(name: str) -> Ed25519PrivateKey:
-    """Return an owner's key."""
-    return Ed25519PrivateKey.from_private_bytes(fixed(f"owner {name}", 32))
-
-
-def key_id(key: Ed25519PrivateKey) -> str:
-    """Return the identifier of a key."""
-    return b64(hashlib.sha256(b"Ed25519\0" + key.public_key().public_bytes_raw()).digest())
-
-
-def leave(value: Json) -> Json:
+def leave(value: object) -> object:
     """Change nothing."""
     return value
 
@@ -110,15 +92,19 @@ class Plan:
     core: dict = field(default_factory=dict)  # fields that replace those of the core header; a value of ... removes one
     suite: int = 1
     signers: tuple[str, ...] = ("first",)
+    sign: Sign = signed  # how a signer signs
+    bend_plain: Callable[[list[bytes]], list[bytes]] = leave  # what the segments hold, the table of contents first
     bend_toc: Callable[[bytes], bytes] = leave  # bytes of the table of contents; the head fits the result
     bend_content: Callable[[bytes], bytes] = leave  # `content`
     bend_core: Callable[[bytes], bytes] = leave  # bytes of the core header
     bend_segment: Callable[[int, list[bytes]], list[bytes]] = lambda _, parts: parts  # before digests and signatures
     segment_index: Callable[[int], int] = leave  # the place a segment is sealed for
     bend_manifest: Callable[[dict], dict] = leave
+    bend_manifest_bytes: Callable[[bytes], bytes] = leave
     bend_mac: Callable[[bytes], bytes] = leave
     bend_head: Callable[[bytes], bytes] = leave  # what the owners sign
-    bend_signatures: Callable[[list], list] = leave
+    bend_signatures: Callable[[list], object] = leave
+    bend_block: Callable[[bytes], bytes] = leave  # bytes of the signature block
     bend_stored: Callable[[list[bytes]], list[bytes]] = leave  # the segments, after signing
     bend_file: Callable[[bytes], bytes] = leave  # the whole file
 
@@ -156,7 +142,9 @@ def make(plan: Plan) -> Made:
         "runtimes": [],
     }
     toc = plan.bend_toc(dump(toc_value | plan.toc))
-    plain = [toc, *(payload[at : at + plan.segment_size] for at in range(0, len(payload), plan.segment_size))]
+    plain = plan.bend_plain(
+        [toc, *(payload[at : at + plan.segment_size] for at in range(0, len(payload), plan.segment_size))]
+    )
     file_id = fixed(f"file_id {plan.name}", 32)
     keys = Keys.derive(plan.key(), file_id, plan.suite)
     core = {
@@ -187,14 +175,12 @@ def make(plan: Plan) -> Made:
     ]
     segments = [b"".join(plan.bend_segment(index, one)) for index, one in enumerate(parts)]
     digests = [] if plan.kind == "local" else [b64(hashlib.sha256(stored).digest()) for stored in segments]
-    manifest = dump(plan.bend_manifest({"segments": digests}))
+    manifest = plan.bend_manifest_bytes(dump(plan.bend_manifest({"segments": digests})))
     head = begin + struct.pack(">II", len(core_bytes), len(manifest)) + core_bytes + manifest
     mac = plan.bend_mac(hmac.digest(keys.mac, head, "sha512")[:32])
     message = b"strongroom/v1 file\0" + hashlib.sha512(plan.bend_head(head)).digest()
-    signatures = [
-        {"alg": "Ed25519", "key": key_id(owner(name)), "sig": b64(owner(name).sign(message))} for name in plan.signers
-    ]
-    block = dump(plan.bend_signatures(copy.deepcopy(signatures)))
+    signatures = [plan.sign(name, message) for name in plan.signers]
+    block = plan.bend_block(dump(plan.bend_signatures(copy.deepcopy(signatures))))
     stored = b"".join(plan.bend_stored(list(segments)))
     total = 64 + len(core_bytes) + len(manifest) + len(block) + sum(map(len, segments))
     head_part = head[:20] + struct.pack(">IQ", len(block), total) + core_bytes + manifest + mac + block
@@ -212,9 +198,11 @@ class Case:
     mek: bytes | None = None  # the key to try, if another than the file's
     subject: list | None = None
     kind: str = "model"
-    owners: tuple[str, ...] = ("first",)
+    owners: tuple[str, ...] = ("first",)  # a hybrid owner is two names joined by "+"
     threshold: int = 1
     origin_head: bytes | None = None  # opens from the store of a device
+    sound: Plan | None = None  # of a case that fails: the plan without its defect, where it is not simply unbent
+    sound_ask: dict = field(default_factory=dict)  # of a case whose defect is what is asked for: what to ask instead
 
     def text(self) -> bytes:
         """Return the bytes of the vector's file."""
@@ -222,15 +210,43 @@ class Case:
             "expect": self.expect,
             "comment": self.comment,
             "payload": hashlib.sha256(self.released).hexdigest(),
+            "released": str(len(self.released)),
+            "segments": str(-(-len(self.released) // self.plan.segment_size)),
             "mek": (self.mek if self.mek is not None else self.plan.key()).hex(),
             "kind": self.kind,
             "subject": dump(self.subject if self.subject is not None else self.plan.subject).decode(),
-            "owners": " ".join(b64(owner(name).public_key().public_bytes_raw()) for name in self.owners),
+            "owners": " ".join(owner_line(name) for name in self.owners),
             "threshold": str(self.threshold),
         }
         if self.origin_head is not None:
             lines["origin-head"] = self.origin_head.hex()
         return "".join(f"{name}: {value}\n" for name, value in lines.items()).encode() + b"\n" + make(self.plan).data
+
+    def mended(self) -> "Case":
+        """Return the case that opens and that this one differs from in its one defect."""
+        unbent = Plan(self.plan.name, self.plan.files, suite=self.plan.suite, segment_size=self.plan.segment_size)
+        sound = self.sound if self.sound is not None else unbent
+        ask = {"owners": self.owners, "threshold": self.threshold, "origin_head": self.origin_head} | self.sound_ask
+        return success(sound, self.comment, **({"kind": self.kind if ask["origin_head"] else sound.kind} | ask))
+
+    def defects(self) -> list[str]:
+        """Name everything in which this case differs from the one that opens."""
+        sound, found = self.mended(), []
+        for one in fields(Plan):
+            bent, unbent = getattr(self.plan, one.name), getattr(sound.plan, one.name)
+            if isinstance(bent, dict):
+                found += [
+                    f"{one.name}.{key}"
+                    for key in bent.keys() | unbent.keys()
+                    if bent.get(key, ABSENT) != unbent.get(key, ABSENT)
+                ]
+            elif bent != unbent:
+                found.append(one.name)
+        subject = self.subject if self.subject is not None else self.plan.subject
+        asked = {"mek": self.mek is not None, "subject": subject != self.plan.subject, "kind": self.kind != sound.kind}
+        asked |= {"threshold": self.threshold != sound.threshold, "owners": self.owners != sound.owners}
+        asked["origin-head"] = self.origin_head != sound.origin_head
+        return sorted([*found, *(name for name, differs in asked.items() if differs and name not in found)])
 
 
 def success(plan: Plan, comment: str, **how: object) -> Case:

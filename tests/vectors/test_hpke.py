@@ -67,6 +67,4 @@ def test_vectors_of_our_suites_open_through_our_own_code():
         with pytest.raises(IntegrityError):
             key.open(resealed(vector), b"")
         tried += 1
-    assert tried == len(
-        [one for one in vectors() if (one["kdf_id"], one["aead_id"]) == (1, 2) and one["kem_id"] != 0x12]
-    )
+    assert tried == 2  # X25519 and P-256: these vectors have no suite with a post-quantum KEM

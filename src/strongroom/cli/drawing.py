@@ -10,9 +10,19 @@ from strongroom.cli import printing
 if TYPE_CHECKING:
     from strongroom.sealed import Head
 
-_SHOWN = 4  # segments drawn before the rest is counted
-_WIDTH = 19  # of the box
+_SHOWN = 4  # segments drawn before the rest is counted; with the remarks a line has at most 80 characters
+_WIDTH = 20  # of the box
 _RULE = "+" + "-" * _WIDTH + "+"
+_COVERED = {  # by whether others made the file
+    True: (
+        "MAC and signatures cover core header and manifest; the manifest covers every",
+        "segment; segment 0 covers every file.",
+    ),
+    False: (
+        "The MAC covers the core header; this device's key alone makes segments.",
+        "Segment 0 holds the head that the owners signed.",
+    ),
+}
 _Row = tuple[str, int, int, str]  # name, offset, bytes, remark
 
 
@@ -22,34 +32,39 @@ def draw(head: "Head") -> list[str]:
     from strongroom.sealed import SUITES
 
     core = head.core
-    suite = f"suite {head.suite} ({SUITES[head.suite].name})"
-    title = f"{core.kind}, {suite}, epoch {core.epoch}, counter {core.counter}, {printing.size(head.file_size)}"
     lines = [
-        title,
-        f"file id {to_base64url(core.file_id)}",
+        f"{core.kind}, epoch {core.epoch}, counter {core.counter}, {printing.size(head.file_size)}",
+        f"{'suite':<7} {head.suite} ({SUITES[head.suite].name})",
+        f"{'file id':<7} {to_base64url(core.file_id)}",
+        *(
+            f"{name:<7} {to_base64url(link.file_id)}"
+            for name, link in (("base", core.base), ("origin", core.origin))
+            if link is not None
+        ),
         "",
-        f"{'offset':>12}  {'':{_WIDTH + 2}}  {'size':>10}",
-        f"{'':>12}  {_RULE}",
+        f"{'offset':>13}  {'':{_WIDTH + 2}}  {'size':>10}",
+        f"{'':>13}  {_RULE}",
     ]
     for group in (_head_rows(head), [_contents_row(head)], _payload_rows(head)):
         for name, offset, size, remark in group:
-            lines.append(f"{offset:>12}  |{' ' + name:<{_WIDTH}}|  {printing.size(size):>10}  {remark}".rstrip())
+            lines.append(f"{offset:>13}  |{' ' + name:<{_WIDTH}}|  {printing.size(size):>10}  {remark}".rstrip())
         if group:
-            lines.append(f"{'':>12}  {_RULE}")
-    lines[-1] = f"{head.file_size:>12}  {_RULE}"
-    return [*lines, "", *_signature_lines(head)]
+            lines.append(f"{'':>13}  {_RULE}")
+    lines[-1] = f"{head.file_size:>13}  {_RULE}"
+    return [*lines, "", *_COVERED[core.origin is None], "", *_signature_lines(head)]
 
 
 def _head_rows(head: "Head") -> list[_Row]:
     from strongroom.sealed import PREAMBLE_SIZE, read_preamble
 
     preamble = read_preamble(head.head_part)
-    digests = _counted(len(head.digests), "digest") if head.digests else "no digests: a device's own copy"
+    digests = _counted(len(head.digests), "digest")
+    manifest = f"{digests}, one a segment" if head.digests else "none: a device's own copy"
     parts = (
         ("preamble", PREAMBLE_SIZE, f"version 1, suite {head.suite}"),
-        ("core header", preamble.core, f"what it is; for whom only as a hash{_links(head)}"),
-        ("manifest", preamble.manifest, digests),
-        ("MAC", len(head.mac), "under a key derived from the model key"),
+        ("core header", preamble.core, "what it is, in the clear"),
+        ("manifest", preamble.manifest, manifest),
+        ("MAC", len(head.mac), "made with the model key"),
         ("signatures", preamble.signatures, _counted(len(head.signatures), "signature")),
     )
     rows, offset = [], 0
@@ -63,15 +78,9 @@ def _counted(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
-def _links(head: "Head") -> str:
-    if head.core.base is not None:
-        return "; names its base"
-    return "; names its origin" if head.core.origin is not None else ""
-
-
 def _contents_row(head: "Head") -> _Row:
-    remark = f"encrypted; {printing.size(head.plain_length(0))} inside"
-    return "0  contents", head.offset(0), head.stored_length(0), remark
+    remark = "encrypted: names of the files"
+    return "segment 0 contents", head.offset(0), head.stored_length(0), remark
 
 
 def _payload_rows(head: "Head") -> list[_Row]:
@@ -82,12 +91,10 @@ def _payload_rows(head: "Head") -> list[_Row]:
     for index in shown:
         if index != before + 1:
             between = sum(head.stored_length(one) for one in range(before + 1, index))
-            remark = (
-                f"{_counted(index - before - 1, 'segment')}, {printing.size(head.plain_length(before + 1))} inside each"
-            )
-            rows.append(("...", head.offset(before + 1), between, remark))
-        remark = f"encrypted; {printing.size(head.plain_length(index))} inside"
-        rows.append((str(index), head.offset(index), head.stored_length(index), remark))
+            each = printing.size(head.plain_length(before + 1))
+            rows.append(("...", head.offset(before + 1), between, f"{before + 1} to {index - 1}, {each} in each"))
+        remark = f"encrypted: {printing.size(head.plain_length(index))} inside"
+        rows.append((f"segment {index}", head.offset(index), head.stored_length(index), remark))
         before = index
     return rows
 

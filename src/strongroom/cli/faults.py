@@ -10,6 +10,7 @@ expected is one line with a reference, and the way to get its trace.
 import hashlib
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,10 +18,11 @@ from collections.abc import Sequence
 import click
 
 from strongroom.cli.printing import printable, styled
+from strongroom.cli.stopping import signal_of
 from strongroom.cli.streams import OutputError, silence_output
 from strongroom.errors import Code, InternalError, StrongroomError
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+ENDED = 128  # and the signal's number, as shells report it: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 COMPLETE = "_STRONGROOM_COMPLETE"
 TRACE = "STRONGROOM_TRACE"  # set to anything: the trace of an internal error goes to stderr
@@ -32,6 +34,11 @@ _NEXT = {
     Code.FORBIDDEN: "ask an admin for the role: strongroom operator add NAME --role ROLE",
     Code.CONFLICT: "look at what is there with list or show; take another name, or run it again if that was a race",
     Code.LOCKED: "run it again when the other process is done",
+    Code.FILE_WRONG_KEY: "name the key that was written when this file was sealed",
+    Code.FILE_SUBJECT: "name the model and the version as they were when this file was sealed",
+    Code.FILE_DIGEST: "get the file again from where it came: it was altered or damaged on its way",
+    Code.FILE_CHECKSUM: "ask who made the file: it was sealed wrongly",
+    Code.FILE_TRUNCATED: "get the file again from where it came: a part of it is missing",
 }
 
 
@@ -54,10 +61,11 @@ def _run(root: click.Command, args: Sequence[str]) -> int:
         code = _invoke(root, args)
         sys.stdout.flush()
     except (KeyboardInterrupt, EOFError, click.Abort) as stop:
-        click.echo("interrupted", err=True)
+        number = signal_of(stop)
+        click.echo("interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}", err=True)
         for left in getattr(stop, "__notes__", []):
             click.echo(f"{styled('next:', 'cyan')} {printable(left)}", err=True)
-        code = INTERRUPTED
+        code = ENDED + number
     except (BrokenPipeError, OutputError):
         raise
     except click.UsageError as error:

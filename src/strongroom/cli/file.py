@@ -1,26 +1,20 @@
 """`strongroom file`: the sealed format alone, without a server (docs/spec/sealed-file.md)."""
 
 import os
-import secrets
-import shutil
-import stat
-import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import click
 
 from strongroom.cli import printing
 from strongroom.cli.lazy import Noun
 from strongroom.cli.options import PATH, json_option
-from strongroom.errors import Code, InputError
+from strongroom.errors import Code, InputError, StrongroomError
 
 if TYPE_CHECKING:
     from strongroom.canonical import JsonValue
-    from strongroom.sealed import Head, Opened
-    from strongroom.signing import Signer
+    from strongroom.sealed import Head, ModelKey, Subject
 
 
 _SUITE = "The cipher suite: 1 is AES-256-GCM, 2 ChaCha20-Poly1305."
@@ -61,69 +55,126 @@ def seal(
 
     A key seals one file and never two, so both files must be new.
     """
-    from strongroom import names
     from strongroom.operator.keys import write_model_key
     from strongroom.operator.protect import gather, owners, seal_to_file
     from strongroom.operator.small_files import not_taken
-    from strongroom.sealed import ModelKey, Subject
+    from strongroom.sealed import ModelKey
 
-    subject = Subject(None, names.check("model", name), names.check("version", version), None)
+    subject = _subject(name, version)
+    if os.path.abspath(out) == os.path.abspath(mek):  # noqa: PTH100 - only spelling: neither of them is there yet
+        what = "the sealed file and its key cannot be one file"
+        raise InputError(Code.ARGUMENT, what, where=str(mek), next_step="give --mek another name than -o")
     not_taken(out, what="sealed file")
     signers = owners(sign_with)
     found = gather(sources)
     key = ModelKey.generate()
     try:
-        write_model_key(mek, key)  # first: a sealed file without its key is lost
         try:
+            write_model_key(mek, key)  # first: a sealed file without its key is lost
             with printing.progress("sealing", sum(one.size for one in found)) as reached:
                 head = seal_to_file(
                     found, out, key=key, subject=subject, signers=signers, suite=int(suite), progress=reached
                 )
-        except BaseException:
-            with suppress(OSError):
-                mek.unlink()
+        except BaseException as error:
+            _drop_useless(mek, key, out, error)
             raise
     finally:
         key.wipe()
     _show(head, as_json=as_json)
 
 
+def _drop_useless(mek: Path, key: "ModelKey", out: Path, error: BaseException) -> None:
+    """Remove the key of a file that never came to be; say so where the file is there in spite of an error."""
+    from strongroom.operator.keys import read_model_key
+
+    try:
+        held = read_model_key(mek)
+    except StrongroomError:
+        return  # no key there, or something else
+    ours = held == key
+    held.wipe()
+    if not ours:
+        return  # another file's key: that was the error
+    taken = isinstance(error, InputError) and error.code == Code.ALREADY_THERE  # then it is somebody else's file
+    if taken or not os.path.lexists(out):
+        with suppress(OSError):
+            mek.unlink()
+        return
+    left = f"{out} is there and {mek} opens it; to seal again, remove both"
+    if isinstance(error, StrongroomError):
+        error.next_step = left
+    else:
+        error.add_note(left)
+
+
+def _subject(name: str, version: str) -> "Subject":
+    from strongroom import names
+    from strongroom.sealed import Subject
+
+    return Subject(None, names.check("model", name), names.check("version", version), None)
+
+
 @file.command(
     "open",
-    examples=["strongroom file open digits.srm -o digits/ --mek digits.mek --trust trust.json"],
+    examples=[
+        "strongroom file open digits.srm -o digits/ --mek digits.mek --trust trust.json",
+        "strongroom file open digits.srm -o digits/ --mek digits.mek --name digits --version 1.0",
+    ],
 )
 @click.argument("sealed", metavar="IN", type=PATH)
 @click.option("-o", "--out", required=True, metavar="DIR|-", help="A new directory, or - for stdout (a single file).")
 @click.option("--mek", type=PATH, required=True, metavar="FILE", help="The model key.")
 @click.option("--trust", "trust_file", type=PATH, metavar="FILE", help="Require the signatures of these owners.")
+@click.option("--name", help="Require that it was sealed as this model; with --version.")
+@click.option("--version", help="Require that it was sealed as this version; with --name.")
 @json_option
-def open_(sealed: Path, out: str, mek: Path, trust_file: Path | None, *, as_json: bool) -> None:
-    """Open a sealed file; nothing is written unless all of it is genuine."""
+def open_(
+    sealed: Path,
+    out: str,
+    mek: Path,
+    trust_file: Path | None,
+    *,
+    name: str | None,
+    version: str | None,
+    as_json: bool,
+) -> None:
+    """Open a sealed file.
+
+    The directory appears once all of it is genuine, or not at all. To stdout, each segment goes as soon as it is
+    genuine and the last one as soon as the whole file is: throw the output away if the exit code is not 0.
+    """
+    from strongroom.cli import unpacking
     from strongroom.cli.places import read_trust
     from strongroom.operator.keys import read_model_key
-    from strongroom.sealed import Expected, FileReadable, open_sealed
+    from strongroom.sealed import Expected, FileReadable, open_stream
 
     target = None if out == "-" else Path(out)
-    if target is not None and (target.is_symlink() or target.exists()):
-        next_step = "choose a name that is free"
-        raise InputError(Code.ALREADY_THERE, "there is something here already", where=out, next_step=next_step)
+    if target is None and as_json:
+        what = "stdout takes the model or a JSON document, not both"
+        raise InputError(Code.ARGUMENT, what, where="--json", next_step="leave out --json, or say -o DIR")
+    if (name is None) != (version is None):
+        what = "the name and the version are sealed together and checked together"
+        raise InputError(Code.ARGUMENT, what, where="--name, --version", next_step="give both or neither")
+    subject = None if name is None or version is None else _subject(name, version)
+    if target is not None:
+        unpacking.not_there(target)
     trusted = None if trust_file is None else read_trust(trust_file)
-    expected = Expected("model", None, None)
+    expected = Expected("model", subject, None)
     if trusted is not None:
-        expected = Expected("model", None, trusted.owner, suites=trusted.suites)
+        expected = Expected("model", subject, trusted.owner, suites=trusted.suites)
     key = read_model_key(mek)
     try:
-        with FileReadable.open(sealed) as readable, printing.progress("opening", readable.size) as reached:
-            opened = open_sealed(readable, key, expected, progress=reached)
+        with FileReadable.open(sealed) as readable, open_stream(readable, key, expected) as stream:
+            if target is None:
+                unpacking.into_stdout(stream)
+            else:
+                unpacking.into_directory(stream, target)
     finally:
         key.wipe()
     if trusted is None:
         printing.note("note: nobody's signature was asked for; say --trust FILE to know who made this file")
-    if target is None:
-        _write_stdout(opened)
-    else:
-        _write_directory(opened, target)
-        _show(opened.head, as_json=as_json)
+    if target is not None:
+        _show(stream.head, as_json=as_json)
 
 
 @file.command("inspect", examples=["strongroom file inspect digits.srm", "strongroom file inspect digits.srm --json"])
@@ -148,7 +199,10 @@ def inspect(sealed: Path, *, as_json: bool) -> None:
 @click.option("--trust", "trust_file", type=PATH, required=True, metavar="FILE", help="Who the owners are.")
 @json_option
 def verify(sealed: Path, trust_file: Path, *, as_json: bool) -> None:
-    """Check the owners' signatures and every segment; needs no key."""
+    """Check the owners' signatures and every segment; needs no key.
+
+    The model's name and version are hidden in the file: only `file open`, with the key, can check those.
+    """
     from strongroom.cli.places import read_trust
     from strongroom.sealed import FileReadable, verify_sealed
 
@@ -170,43 +224,10 @@ def sign(sealed: Path, sign_with: tuple[Path, ...], *, as_json: bool) -> None:
 
     Every segment is compared with the file's own manifest first. The file is replaced as a whole, or stays as it was.
     """
+    from strongroom.cli.replacing import replace_signed
     from strongroom.operator.protect import owners
 
-    _show(_replace_signed(sealed, owners(sign_with)), as_json=as_json)
-
-
-def _replace_signed(path: Path, signers: "Sequence[Signer]") -> "Head":
-    """Write the signed file beside the old one and give it the old one's name."""
-    from strongroom.operator.small_files import not_written
-    from strongroom.sealed import FileReadable, copy_signed
-
-    draft = path.parent / f".{secrets.token_hex(8)}.part"
-    try:
-        with FileReadable.open(path) as readable, printing.progress("signing", readable.size) as reached:
-            before = path.lstat()
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(draft, flags, 0o600), "w+b") as out:
-                head = copy_signed(readable, cast("BinaryIO", out), *signers, progress=reached)
-                os.fchmod(out.fileno(), stat.S_IMODE(before.st_mode))
-                out.flush()
-                os.fsync(out.fileno())
-        now = path.lstat()
-        if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
-            # Another owner may be signing too: the second to finish must not take the first one's signature away.
-            what = "the file changed while it was being signed"
-            raise InputError(Code.FILE_SOURCE_CHANGED, what, where=str(path), next_step="sign again")
-        draft.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise not_written(error, path, "sealed file") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-    return head
+    _show(replace_signed(sealed, owners(sign_with)), as_json=as_json)
 
 
 def _show(head: "Head", *, as_json: bool) -> None:
@@ -231,37 +252,3 @@ def _show(head: "Head", *, as_json: bool) -> None:
             ("signed by", ", ".join(f"{one['alg']} {one['key'][:12]}" for one in signatures) or "nobody"),
         ]
     )
-
-
-def _write_stdout(opened: "Opened") -> None:
-    if len(opened.toc.files) != 1:
-        next_step = "say -o DIR"
-        raise InputError(
-            Code.ARGUMENT, f"stdout takes one file; this model has {len(opened.toc.files)}", next_step=next_step
-        )
-    sys.stdout.buffer.write(opened.file(opened.toc.files[0].path))
-
-
-def _write_directory(opened: "Opened", target: Path) -> None:
-    """Write below a draft name and rename: the directory appears whole or not at all.
-
-    The paths come from a table of contents that was checked: relative, no "..", no name that a system treats specially.
-    """
-    from strongroom.operator.small_files import not_written
-
-    draft = target.parent / f".{secrets.token_hex(8)}.part"
-    try:
-        draft.mkdir(mode=0o700)
-        try:
-            for entry in opened.toc.files:
-                place = draft / entry.path
-                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with os.fdopen(
-                    os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb"
-                ) as out:
-                    out.write(opened.file(entry.path))
-            draft.rename(target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise not_written(error, target, "model") from None

@@ -1,9 +1,9 @@
-"""`strongroom model`: publish models and look at them."""
+"""`strongroom model`: publish models, look at them, promote and revoke versions."""
 
 import dataclasses
-import secrets
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import click
 
 from strongroom.cli import printing
 from strongroom.cli.lazy import Noun
-from strongroom.cli.options import PATH, OfficeAt, json_option, office_options
+from strongroom.cli.options import PATH, OfficeAt, confirmed, json_option, office_options, yes_option
 
 
 @click.group(cls=Noun)
 def model() -> None:
-    """Publish models and look at them."""
+    """Publish models, look at them, promote and revoke versions."""
 
 
 @model.command(
@@ -133,20 +133,106 @@ def show(name: str, *, at: OfficeAt, as_json: bool) -> None:
     printing.table(("VERSION", "EPOCH", "COUNTER", "STATE", "REASON"), shown)
 
 
+@model.command("promote", examples=["strongroom model promote digits 1.1 --channel stable"])
+@click.argument("name")
+@click.argument("version")
+@click.option("--channel", required=True, help="The channel that shall stand for this version.")
+@office_options
+@json_option
+def promote(name: str, version: str, channel: str, *, at: OfficeAt, as_json: bool) -> None:
+    """Let a channel stand for VERSION of the model NAME; devices get it when they next ask.
+
+    A channel only moves on to later versions: devices refuse what is older than what they had. To go back, publish the
+    old model again under a new version.
+    """
+    from strongroom import names
+    from strongroom.cli.places import office
+
+    asked = _names(name, version) | {"channel": names.check("channel", channel)}
+    moved = office(at).post("channels", value=asked)
+    if as_json:
+        printing.document(moved)
+        return
+    before = f" (before: {moved['before']})" if moved.get("before") else ""
+    printing.line(f"{name}@{channel}  {moved.get('version')}{before}")
+
+
+@model.command(
+    "revoke",
+    examples=["strongroom model revoke digits 1.0 --yes", "strongroom model revoke digits 1.0 --wipe --yes"],
+)
+@click.argument("name")
+@click.argument("version")
+@click.option("--wipe", is_flag=True, help="Order every device that holds it to wipe it.")
+@yes_option
+@office_options
+@json_option
+def revoke(name: str, version: str, *, wipe: bool, yes: bool, at: OfficeAt, as_json: bool) -> None:
+    """Let nobody have VERSION of the model NAME any more: no release, no renewal of a lease.
+
+    What devices hold opens until their leases end; with --wipe they are told to destroy it. Interrupted, it can be
+    called again: nobody is ordered twice.
+    """
+    from strongroom.cli.places import office
+    from strongroom.operator.office import rows
+
+    asked: dict[str, Any] = _names(name, version)
+    client = office(at)
+    also = " and order every device that holds it to wipe it" if wipe else ""
+    confirmed(f"Revoke {name} {version}{also}?", yes=yes, declined="not revoked")
+    done = client.post("models", name, "versions", version, "revoke")
+    if wipe:
+        ordered = 0
+        while True:
+            answer = client.post("orders", value=asked)
+            ordered += len(rows(answer, "orders"))
+            if not isinstance(answer.get("next"), str):
+                break
+            asked["after"] = answer["next"]
+        done["ordered"] = ordered
+    if as_json:
+        printing.document(done)
+        return
+    printing.line(f"{name}  {version}  {done.get('state')}")
+    if wipe:
+        printing.line(f"{done['ordered']} wipe orders given")
+    channels = done.get("channels")
+    for channel in channels if isinstance(channels, list) else []:
+        printing.note(f"note: {name}@{channel} gives out nothing until a later version is promoted")
+
+
 @contextmanager
 def _kept(out: Path | None) -> Iterator[Path]:
-    """Give the sealed file its place: the one that was asked for, or a random name here that goes away again."""
+    """Give the sealed file its place: the one that was asked for, or a directory here that goes away again."""
+    from strongroom.operator.drafts import drafted_directory
+    from strongroom.operator.small_files import not_written
+
     if out is not None:
         yield out
         return
-    draft = Path(f".strongroom-{secrets.token_hex(8)}.srm")
-    try:
-        yield draft
-    finally:
-        draft.unlink(missing_ok=True)
+    here = Path()
+    with ExitStack() as stack:
+        try:
+            beside = os.open(here, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, beside)
+            draft = stack.enter_context(drafted_directory(beside, "strongroom-publish"))
+        except OSError as error:
+            raise not_written(error, here.absolute() / "sealed.srm", "sealed file") from None
+        yield here / draft.name / "sealed.srm"
 
 
 def _channels(row: dict[str, Any]) -> str | None:
     from strongroom.operator.office import rows
 
-    return ", ".join(f"{one.get('channel')}={one.get('version')}" for one in rows(row, "channels")) or None
+    return ", ".join(_standing(one) for one in rows(row, "channels")) or None
+
+
+def _standing(one: dict[str, Any]) -> str:
+    state = one.get("state", "ready")
+    return f"{one.get('channel')}={one.get('version')}" + ("" if state == "ready" else f" ({state})")
+
+
+def _names(name: str, version: str) -> dict[str, str]:
+    from strongroom import names
+
+    return {"model": names.check("model", name), "version": names.check("version", version)}

@@ -65,7 +65,7 @@ def size(count: int) -> str:
     """Write a number of bytes for people."""
     amount, unit = float(count), "B"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if amount < 1024 or unit == "TiB":
+        if round(amount, 1) < 1024 or unit == "TiB":
             break
         amount /= 1024
     return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"

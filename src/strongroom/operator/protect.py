@@ -12,15 +12,18 @@ from typing import BinaryIO, Self, cast
 
 from strongroom import names
 from strongroom.errors import Code, InputError
+from strongroom.operator.drafts import drafted
 from strongroom.operator.keys import read_owner_key
 from strongroom.operator.office import OfficeClient
 from strongroom.operator.publish import Published, publish
-from strongroom.operator.small_files import drafted, not_taken, not_written, place_new
+from strongroom.operator.small_files import not_taken, not_written, place_new
 from strongroom.sealed import Description, Head, ModelKey, Source, Subject, seal, sources_of
 from strongroom.signing import Role, Signer
 
 Progress = Callable[[int], None]
 Owner = Path | str | Signer  # an owner key file, or something that signs
+ONNX = "onnx"
+_PAGE = 4096  # bytes; where memory begins, and more than any type asks for
 
 
 @dataclass(slots=True)
@@ -125,7 +128,7 @@ def protect(
     Raises:
         InputError: NAME, PATH, ARGUMENT, ALREADY_THERE; FILE_SOURCE_CHANGED if the source changed meanwhile.
         SetupError: PERMISSIONS.
-        StoreError: STORE_IO if the disk is full or fails; no file is left behind.
+        StoreError: DISK_FULL, STORE_IO; no file is left behind.
         DeniedError, UnreachableError: from the office.
     """
     names.check("model", name)
@@ -138,6 +141,9 @@ def protect(
         ahead = office.next_place(name)
         epoch, counter = epoch or ahead.epoch, counter or ahead.counter
     sources = sources_of(source)
+    kind = description.format if description is not None else format or format_of(sources)
+    if kind == ONNX:
+        sources = aligned(sources)
     key = ModelKey.generate()
     try:
         head = seal_to_file(
@@ -148,7 +154,7 @@ def protect(
             signers=signers,
             epoch=epoch or 1,
             counter=counter or 1,
-            description=description or Description(format=format or format_of(sources)),
+            description=description or Description(format=kind),
             progress=progress,
         )
     except BaseException:
@@ -177,7 +183,7 @@ def seal_to_file(
     Raises:
         InputError: ALREADY_THERE, ARGUMENT, PATH, FILE_SOURCE_CHANGED.
         SetupError: PERMISSIONS.
-        StoreError: STORE_IO.
+        StoreError: DISK_FULL, STORE_IO.
     """
     not_taken(target, what="sealed file")
     try:
@@ -204,9 +210,26 @@ def seal_to_file(
 
 
 def format_of(sources: Sequence[Source]) -> str:
-    """Guess a model's format from the names of its files: one `.onnx` file makes it "onnx", else it is "bytes"."""
-    models = [one for one in sources if one.path.lower().endswith(".onnx")]
-    return "onnx" if len(models) == 1 else "bytes"
+    """Guess a model's format from the names of its files: an `.onnx` file makes it "onnx", else it is "bytes"."""
+    return ONNX if any(_is_graph(one) for one in sources) else "bytes"
+
+
+def aligned(sources: Sequence[Source]) -> list[Source]:
+    """Put an ONNX model's files in an order in which a device can compute from its weights where they lie.
+
+    Files lie in memory one after the other, without gaps. So a graph comes after the data, and a file whose size is a
+    multiple of more bytes before one of fewer: each begins at a multiple of what sizes before it are multiples of.
+    """
+
+    def place(one: Source) -> tuple[bool, int, int, str]:
+        multiple = one.size & -one.size  # the largest power of two that divides it; of nothing, all do
+        return _is_graph(one), -min(multiple or _PAGE, _PAGE), -one.size, one.path
+
+    return sorted(sources, key=place)
+
+
+def _is_graph(source: Source) -> bool:
+    return source.path.lower().endswith(".onnx")
 
 
 def owners(given: Owner | Sequence[Owner]) -> tuple[Signer, ...]:

@@ -5,18 +5,16 @@ the other. Only regular files are read; links are followed for what is public, n
 """
 
 import errno
-import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from strongroom.errors import Code, InputError, SetupError, StoreError, StrongroomError
+from strongroom.operator.drafts import drafted
 
 ROOM = 4096  # bytes that a reserved file takes beforehand; more than any token has
-MAX_SHOWN = 100  # characters of a name that its draft repeats: file names end at 255 bytes
 
 
 def read_public(path: Path, *, limit: int, what: str) -> bytes:
@@ -93,43 +91,6 @@ def write_secret(path: Path, data: bytes | bytearray, *, what: str) -> None:
         raise not_written(error, path, what) from None
 
 
-@contextmanager
-def drafted(path: Path, mode: int) -> Iterator[tuple[Path, int]]:
-    """Open a draft beside a file that is to be made; it is gone when the block ends, unless it got its name.
-
-    Drafts of the same file whose process ended without removing them are removed first: who still writes one holds
-    its lock.
-
-    Raises:
-        OSError: the caller says what was being written.
-    """
-    name = f".{path.name[:MAX_SHOWN]}."
-    with suppress(OSError):  # a directory that does not exist, or may not be listed: opening says it better
-        for one in os.listdir(path.parent):  # noqa: PTH208 - names, not paths
-            if one.startswith(name) and one.endswith(".part") and len(one) == len(name) + 16 + len(".part"):
-                _drop_stale(path.parent / one)
-    draft = path.parent / f"{name}{secrets.token_hex(8)}.part"
-    handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        with suppress(OSError):  # a file system without locks: then nothing there looks stale either
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield draft, handle
-    finally:
-        os.close(handle)
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-
-
-def _drop_stale(draft: Path) -> None:
-    with suppress(OSError):
-        handle = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while somebody writes it
-            draft.unlink()
-        finally:
-            os.close(handle)
-
-
 class Reserved:
     """A new file of mode 0600 with room in it, made before the secret that it is for exists."""
 
@@ -187,8 +148,29 @@ def reserved(path: Path, *, what: str) -> Iterator[Reserved]:
                 path.unlink()
 
 
+def replace_file(path: Path, data: bytes, *, what: str) -> None:
+    """Put a file in the place of another of the same name, whole and durable, or leave what is there.
+
+    Raises:
+        SetupError: PERMISSIONS.
+        StoreError: DISK_FULL, STORE_IO.
+    """
+    try:
+        with drafted(path, 0o600) as (draft, handle):
+            with os.fdopen(handle, "wb", closefd=False) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(handle)
+            draft.replace(path)
+            sync_directory(path.parent)
+    except OSError as error:
+        raise not_written(error, path, what) from None
+
+
 def place_new(draft: Path, path: Path, *, what: str) -> None:
     """Give a finished draft its name unless the name is taken, and make the name durable.
+
+    After ALREADY_THERE the draft did not get its name. After anything else it may have it.
 
     Raises:
         InputError: ALREADY_THERE.
@@ -196,14 +178,22 @@ def place_new(draft: Path, path: Path, *, what: str) -> None:
     """
     try:
         os.link(draft, path, follow_symlinks=False)
-        draft.unlink()
     except FileExistsError:
-        raise already_there(path, what) from None
+        if not _is_one_file(draft, path):  # it is where an answer of the file system was lost and asked for again
+            raise already_there(path, what) from None
     except OSError:  # a file system without hard links: the check and the rename are two steps there
         if path.is_symlink() or path.exists():
             raise already_there(path, what) from None
         draft.rename(path)
+    with suppress(OSError):  # it has its name: a second one does no harm
+        draft.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def _is_one_file(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(one.lstat(), other.lstat())
+    return False
 
 
 def sync_directory(path: Path) -> None:

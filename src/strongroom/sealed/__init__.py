@@ -1,10 +1,11 @@
 """The sealed model file: bytes in, bytes out (docs/spec/sealed-file.md).
 
 Seal with `seal`, open with `open_sealed`, check without a key with `verify_sealed`; `unlock` and `Unlocked` open
-segment by segment, `open_random_access` reads parts, `start_local` and `open_local` keep a device's own copy,
-`copy_signed` adds an owner's signature.
+segment by segment, `open_random_access` reads parts, `start_local`, `go_on_local` and `open_local` keep a device's own
+copy, `copy_signed` adds an owner's signature.
 """
 
+from strongroom.sealed.begun import BegunLocal, go_on_local
 from strongroom.sealed.cosigning import add_signature, copy_signed
 from strongroom.sealed.fields import DELTA, KINDS, LOCAL, MODEL, OVERLAY, CoreHeader, FileLink, Signature
 from strongroom.sealed.header import MAX_HEAD_PART, PREAMBLE_SIZE, Head, Preamble, parse_head, read_preamble
@@ -17,6 +18,7 @@ from strongroom.sealed.random_access import RandomAccess, SealedFile, open_rando
 from strongroom.sealed.readable import BytesReadable, FileReadable, Readable, ReadableInto
 from strongroom.sealed.reader import Expected, Unlocked, check_head, check_signatures, check_stored, unlock
 from strongroom.sealed.sources import Source, sources_of
+from strongroom.sealed.streaming import PayloadStream, open_stream
 from strongroom.sealed.suites import SUITES, stored_size
 from strongroom.sealed.toc import Description, FileEntry, OriginRecord, TableOfContents
 from strongroom.sealed.wiping import wipe, wipe_bytes
@@ -32,6 +34,7 @@ __all__ = [
     "OVERLAY",
     "PREAMBLE_SIZE",
     "SUITES",
+    "BegunLocal",
     "BytesReadable",
     "CoreHeader",
     "Description",
@@ -46,6 +49,7 @@ __all__ = [
     "ModelKey",
     "Opened",
     "OriginRecord",
+    "PayloadStream",
     "Preamble",
     "RandomAccess",
     "Readable",
@@ -64,11 +68,13 @@ __all__ = [
     "check_stored",
     "copy_signed",
     "derive",
+    "go_on_local",
     "missing_segments",
     "open_local",
     "open_local_random_access",
     "open_random_access",
     "open_sealed",
+    "open_stream",
     "parse_head",
     "read_head",
     "read_preamble",

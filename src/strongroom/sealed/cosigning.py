@@ -14,7 +14,8 @@ from strongroom.sealed.header import Head, with_signatures
 from strongroom.sealed.opening import read_head, stored_pieces
 from strongroom.sealed.readable import Readable
 from strongroom.sealed.segments import PIECE_BUFFER
-from strongroom.sealed.writer import check_signers, position_of, write_at
+from strongroom.sealed.sink import Sink
+from strongroom.sealed.writer import check_signers
 from strongroom.signing import SIGNATURE_SIZES, Signer
 
 
@@ -50,11 +51,11 @@ def copy_signed(
     Raises:
         IntegrityError: as `add_signature`, and FILE_DIGEST, FILE_TRUNCATED.
         InputError: as `add_signature`.
-        StoreError: STORE_IO.
+        StoreError: DISK_FULL, STORE_IO.
     """
     head = read_head(readable)
     moved = _planned(head, signers)
-    begin = position_of(sink)
+    out = Sink(sink)
     buffer = memoryview(bytearray(PIECE_BUFFER))
     done = 0
     for index in range(head.segment_count):
@@ -62,7 +63,7 @@ def copy_signed(
         offset = moved.offset(index)
         for piece in stored_pieces(readable, head, index, buffer):
             digest.update(piece)
-            write_at(sink, begin + offset, piece)
+            out.write(offset, piece)
             offset += len(piece)
             done += len(piece)
             if progress is not None:
@@ -70,7 +71,7 @@ def copy_signed(
         if digest.digest() != head.digests[index]:
             raise IntegrityError(Code.FILE_DIGEST, f"segment {index} is not the one the manifest names")
     signed = _signed(head, signers)
-    write_at(sink, begin, signed.head_part)
+    out.write(0, signed.head_part)
     return signed
 
 

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from strongroom import canonical
+from strongroom.canonical import JsonValue
 from strongroom.errors import Code, InputError, IntegrityError, InternalError
 from strongroom.sealed.fields import (
     LOCAL,
+    MAX_SEGMENTS,
     MAX_SIGNATURES,
     CoreHeader,
     Signature,
@@ -30,6 +32,7 @@ MAJOR = 1
 PREAMBLE_SIZE = 32
 MAC_SIZE = 32
 MAX_CORE, MAX_MANIFEST, MAX_SIGNATURE_BLOCK = 65_536, 1_048_576, 65_536  # bytes
+MAX_MANIFEST_MARKS = 2 * MAX_SEGMENTS + 4  # texts, brackets and commas of the longest list of digests
 MAX_HEAD_PART = PREAMBLE_SIZE + MAC_SIZE + MAX_CORE + MAX_MANIFEST + MAX_SIGNATURE_BLOCK
 
 _PREAMBLE = struct.Struct(">8sBBHIIIQ")
@@ -147,7 +150,7 @@ def parse_head(head_part: bytes | bytearray | memoryview, *, file_size: int | No
     manifest_end = core_end + preamble.manifest
     core_bytes, manifest_bytes = data[PREAMBLE_SIZE:core_end], data[core_end:manifest_end]
     core = CoreHeader.from_value(canonical.decode(core_bytes, limit=MAX_CORE, where="core header"))
-    digests = manifest_from(canonical.decode(manifest_bytes, limit=MAX_MANIFEST, where="manifest"), core)
+    digests = manifest_from(_manifest_value(manifest_bytes), core)
     block = data[manifest_end + MAC_SIZE :]
     signatures = signatures_from(canonical.decode(block, limit=MAX_SIGNATURE_BLOCK, where="signature block"))
     if signatures and core.kind == LOCAL:
@@ -223,6 +226,16 @@ def signature_block_size(signers: Sequence[Signer]) -> int:
     """Return how many bytes the signatures of these signers will take, before they sign."""
     blank = [Signature("A" * 43, one.public.alg, bytes(SIGNATURE_SIZES[one.public.alg])) for one in signers]
     return len(canonical.encode([one.to_value() for one in blank]))
+
+
+def _manifest_value(data: bytes) -> JsonValue:
+    """Decode a manifest. Nobody has proved anything yet, so 1 MiB of it must not become 40 MiB of small objects."""
+    try:
+        return canonical.decode(data, limit=MAX_MANIFEST, where="manifest", marks=MAX_MANIFEST_MARKS)
+    except IntegrityError as error:
+        if error.code is not Code.JSON_TOO_LARGE:
+            raise
+        raise IntegrityError(Code.FILE_FORMAT, error.what, where=error.where) from None
 
 
 def _begin(suite: int) -> bytes:

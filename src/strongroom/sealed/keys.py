@@ -24,7 +24,7 @@ KEY_SIZE = 32  # bytes, of the model key and of every derived key
 class ModelKey:
     """A Model Encryption Key (MEK), or the local key of a device: 32 secret bytes that seal one file and never two."""
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_secret", "_wiped")
     __hash__ = None  # type: ignore[assignment]  # a secret is no dictionary key: hashing is not constant time
 
     def __init__(self, secret: bytes | bytearray | memoryview) -> None:
@@ -36,6 +36,7 @@ class ModelKey:
         if len(secret) != KEY_SIZE:
             raise InputError(Code.FILE_KEY_SIZE, f"a model key is {KEY_SIZE} bytes, not {len(secret)}")
         self._secret = bytearray(secret)
+        self._wiped = False
 
     @classmethod
     def generate(cls, random: Callable[[int], bytes] = os.urandom) -> Self:
@@ -47,11 +48,18 @@ class ModelKey:
         return key
 
     def reveal(self) -> bytearray:
-        """Return the live secret for the call at hand; it is not to be kept, and becomes zeros on `wipe`."""
+        """Return the live secret for the call at hand; it is not to be kept, and becomes zeros on `wipe`.
+
+        Raises:
+            InputError: CLOSED: the key was wiped. What is left is zeros, which everybody knows.
+        """
+        if self._wiped:
+            raise InputError(Code.CLOSED, "this model key was wiped", next_step="make or read the key again")
         return self._secret
 
     def wipe(self) -> None:
-        """Overwrite the secret. Wiping twice is harmless; what uses the key afterwards meets a wrong key."""
+        """Overwrite the secret. Wiping twice is harmless; using the key afterwards is refused."""
+        self._wiped = True
         wipe(self._secret)
 
     def __eq__(self, other: object) -> bool:
@@ -100,6 +108,9 @@ def derive(mek: ModelKey, file_id: bytes, suite: int) -> FileKeys:
         mek: the model key.
         file_id: 32 random bytes of the core header, the salt.
         suite: number of the payload cipher, part of every label.
+
+    Raises:
+        InputError: CLOSED: the model key was wiped.
     """
     prk = HKDF.extract(hashes.SHA512(), file_id, mek.reveal())
 

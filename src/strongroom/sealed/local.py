@@ -7,7 +7,7 @@ every open verifies again what the owners signed. Segments need no digests: only
 import dataclasses
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from strongroom.errors import Code, InputError, IntegrityError
 from strongroom.sealed import fields
@@ -23,12 +23,13 @@ from strongroom.sealed.opening import (
     read_head,
     stored_pieces,
 )
+from strongroom.sealed.pages import make_present
 from strongroom.sealed.payload import FileChecker
 from strongroom.sealed.pool import Buffers, thread_count
 from strongroom.sealed.random_access import RandomAccess
 from strongroom.sealed.readable import Readable, read_exactly
 from strongroom.sealed.reader import Expected, Unlocked, check_head, unlock_any_kind
-from strongroom.sealed.segments import PIECE_BUFFER, seal_segment
+from strongroom.sealed.segments import PIECE, PIECE_BUFFER, seal_pieces, seal_segment
 from strongroom.sealed.toc import OriginRecord, TableOfContents
 from strongroom.sealed.wiping import wipe_bytes
 from strongroom.signing import Role
@@ -58,9 +59,22 @@ class LocalWriter:
         Raises:
             InputError: ARGUMENT.
         """
+        stored = bytearray()
+        for piece in self.seal_pieces(index, plain):
+            stored += piece
+        return bytes(stored)
+
+    def seal_pieces(self, index: int, plain: bytes | bytearray | memoryview) -> Iterator[memoryview | bytes]:
+        """Do what `seal_segment` does, piece by piece; each piece is overwritten when the next is asked for.
+
+        Raises:
+            InputError: ARGUMENT.
+        """
         if not 1 <= index < self.head.segment_count or len(plain) != self.head.plain_length(index):
             raise InputError(Code.ARGUMENT, f"no segment {index} of {len(plain)} bytes in this file")
-        return seal_segment(self.head.suite, self._keys.payload, self.head.binding.context(index), plain)
+        buffer = memoryview(bytearray(PIECE_BUFFER))
+        context = self.head.binding.context(index)
+        return seal_pieces(self.head.suite, self._keys.payload, context, memoryview(plain), buffer)
 
     def close(self) -> None:
         """Overwrite the derived keys, best effort."""
@@ -82,7 +96,7 @@ def start_local(
         origin: the file from the network, unlocked, not closed.
         toc: its table of contents, as `read_toc` returned it.
         toc_bytes: the same in bytes: `toc.encode()`.
-        key: a fresh local key, which seals nothing else.
+        key: a fresh local key, which seals nothing else but beginnings of this copy that were given up.
         subject: what the file is for, as it was asked for.
         random: source of random bytes.
 
@@ -127,6 +141,7 @@ def open_local(
     subject: Subject,
     owners: Role,
     origin_head: bytes,
+    kind: str = fields.MODEL,
     allocate: Allocate = ordinary_memory,
     workers: int | None = None,
     checksums: bool = False,
@@ -139,6 +154,7 @@ def open_local(
         subject: what the caller wants to open.
         owners: who must have signed the origin.
         origin_head: SHA-512 of the origin's head, as the device recorded it when the file became active.
+        kind: what the origin must be.
         allocate: as in `open_sealed`.
         workers: threads; None for what suits the machine.
         checksums: compare each file's SHA-256 as well, which costs more than opening does.
@@ -151,7 +167,7 @@ def open_local(
         InputError: ARGUMENT.
         StoreError: STORE_IO.
     """
-    unlocked, toc = _unlock_local(readable, key, subject, owners, origin_head)
+    unlocked, toc = _unlock_local(readable, key, subject, owners, origin_head, kind)
     head = unlocked.head
     try:
         threads = min(thread_count(workers, PIECE_BUFFER), head.segment_count)
@@ -169,25 +185,25 @@ def open_local(
 
 
 def open_local_random_access(
-    readable: Readable, key: ModelKey, *, subject: Subject, owners: Role, origin_head: bytes
+    readable: Readable, key: ModelKey, *, subject: Subject, owners: Role, origin_head: bytes, kind: str = fields.MODEL
 ) -> RandomAccess:
     """Check a device's own copy as far as its table of contents, its origin included, for reading parts of it.
 
     Args and errors are those of `open_local`; the table of contents is the origin's. `readable` must stay open.
     """
-    unlocked, toc = _unlock_local(readable, key, subject, owners, origin_head)
+    unlocked, toc = _unlock_local(readable, key, subject, owners, origin_head, kind)
     return RandomAccess(unlocked, toc, _pieces_opener(readable, unlocked, Buffers(PIECE_BUFFER, 1)))
 
 
 def _unlock_local(
-    readable: Readable, key: ModelKey, subject: Subject, owners: Role, origin_head: bytes
+    readable: Readable, key: ModelKey, subject: Subject, owners: Role, origin_head: bytes, kind: str
 ) -> tuple[Unlocked, TableOfContents]:
     """Make every check before the payload; return the file unlocked and the origin's table of contents."""
     head = read_head(readable)
     unlocked = unlock_any_kind(head, key, Expected(kind=fields.LOCAL, subject=subject, owners=None))
     try:
         full = unlocked.read_toc(read_exactly(readable, head.offset(0), head.stored_length(0)))
-        _check_origin(head, full, subject, owners, origin_head)
+        _check_origin(head, full, subject, owners, origin_head, kind)
     except BaseException:
         unlocked.close()
         raise
@@ -195,21 +211,30 @@ def _unlock_local(
 
 
 def _pieces_opener(readable: Readable, unlocked: Unlocked, buffers: Buffers) -> OpenInto:
+    def pieces(index: int, buffer: memoryview, view: memoryview) -> Iterator[memoryview]:
+        start = 0
+        for piece in stored_pieces(readable, unlocked.head, index, buffer):
+            make_present(view[start : start + PIECE])
+            yield piece
+            start += PIECE
+
     def into(index: int, view: memoryview) -> None:
         with buffers.lent() as buffer:
-            unlocked.open_local_pieces(index, stored_pieces(readable, unlocked.head, index, buffer), view)
+            unlocked.open_local_pieces(index, pieces(index, buffer, view), view)
 
     return into
 
 
-def _check_origin(head: Head, toc: TableOfContents, subject: Subject, owners: Role, origin_head: bytes) -> None:
+def _check_origin(
+    head: Head, toc: TableOfContents, subject: Subject, owners: Role, origin_head: bytes, kind: str
+) -> None:
     """Verify the origin as if it had just arrived, as far as that goes without its model key."""
     if toc.origin is None or head.core.origin is None:
         raise IntegrityError(Code.FILE_CONTENT, "a local file without its origin")
     origin = parse_head(toc.origin.head_part, file_size=None)
     core, own = origin.core, head.core
-    if core.kind == fields.LOCAL:
-        raise IntegrityError(Code.FILE_KIND, "a local file made from a local file")
+    if core.kind == fields.LOCAL or core.kind != kind:
+        raise IntegrityError(Code.FILE_KIND, f"a local file made from one of kind {core.kind}, not {kind}")
     link = head.core.origin
     check_head(origin, Expected(core.kind, None, None, file_id=link.file_id, head=link.head))
     check_head(origin, Expected(core.kind, None, owners, head=origin_head))

@@ -12,7 +12,7 @@ from strongroom.sealed.header import PREAMBLE_SIZE, Head, parse_head, read_pream
 from strongroom.sealed.keys import ModelKey
 from strongroom.sealed.payload import FileChecker
 from strongroom.sealed.pool import Buffers, in_order, thread_count
-from strongroom.sealed.readable import Readable, read_exactly, read_into
+from strongroom.sealed.readable import Readable, read_exactly, read_into, read_up_to
 from strongroom.sealed.reader import Expected, Unlocked, check_signatures, check_suite, unlock
 from strongroom.sealed.segments import PIECE_BUFFER, STORED_PIECE
 from strongroom.sealed.toc import TableOfContents
@@ -53,7 +53,7 @@ def read_head(readable: Readable) -> Head:
         IntegrityError: FILE_FORMAT, FILE_UNSUPPORTED, FILE_LIMIT, FILE_TRUNCATED, FILE_TRAILING, JSON_NOT_CANONICAL.
         StoreError: STORE_IO.
     """
-    preamble = read_preamble(readable.pread(0, PREAMBLE_SIZE))
+    preamble = read_preamble(read_up_to(readable, 0, PREAMBLE_SIZE))
     return parse_head(read_exactly(readable, 0, preamble.head_part_size), file_size=readable.size)
 
 
@@ -162,7 +162,9 @@ def verify_sealed(
     *,
     suites: tuple[int, ...] | None = None,
 ) -> Head:
-    """Check a file without its key: lengths, form, suite, owners' signatures, and every segment's digest.
+    """Check a model, overlay or delta without its key: lengths, form, suite, owners' signatures, segments' digests.
+
+    The head returned says which of the three it is, and that is all a reader without the key knows of it.
 
     Raises:
         IntegrityError: as `read_head`, and FILE_KIND (a local file has no digests), FILE_MISMATCH (a suite that is not

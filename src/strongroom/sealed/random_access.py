@@ -8,7 +8,7 @@ import io
 import os
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Never, Self
 
 from strongroom.errors import Code, InputError, IntegrityError
 from strongroom.sealed.keys import ModelKey
@@ -73,10 +73,9 @@ class RandomAccess:
             InputError: ARGUMENT.
             StoreError: STORE_IO.
         """
-        view = memoryview(into)
-        if offset < 0 or view.readonly or not view.c_contiguous:
-            raise InputError(Code.ARGUMENT, "a position from 0 on, and writable memory in one piece, are needed")
-        view = view.cast("B")
+        view = _writable(into)
+        if offset < 0:
+            raise InputError(Code.ARGUMENT, "a position before the beginning")
         done, whole = 0, False
         try:
             with self._lock:
@@ -139,7 +138,8 @@ class RandomAccess:
 class SealedFile(io.RawIOBase):
     """A read-only, seekable file over a range of the payload. Closing it leaves the `RandomAccess` open.
 
-    Errors are those of `RandomAccess.read_into`; using it after `close` is an InputError with code CLOSED.
+    Errors are those of `RandomAccess.read_into`; using it after `close` is an InputError with code CLOSED. What it can
+    never do is `io.UnsupportedOperation`, which code that takes any file looks for.
     """
 
     def __init__(self, access: RandomAccess, start: int, end: int) -> None:
@@ -174,7 +174,7 @@ class SealedFile(io.RawIOBase):
     def readinto(self, buffer: _Writable, /) -> int:  # type: ignore[override] # typeshed's Buffer is newer than 3.11
         """Fill memory from where the file stands; 0 means the end."""
         self._require_open()
-        view = memoryview(buffer).cast("B")
+        view = _writable(buffer)
         wanted = max(0, min(len(view), self._size - self._position))
         done = self._access.read_into(self._start + self._position, view[:wanted]) if wanted else 0
         self._position += done
@@ -191,9 +191,24 @@ class SealedFile(io.RawIOBase):
     def readall(self) -> bytes:
         return self.read()
 
+    def write(self, _: object, /) -> Never:
+        raise io.UnsupportedOperation("a sealed file is read only")
+
     def _require_open(self) -> None:
         if self.closed:
             raise InputError(Code.CLOSED, "the file is closed")
+
+
+def _writable(into: _Writable) -> memoryview:
+    """Return memory as bytes.
+
+    Raises:
+        InputError: ARGUMENT.
+    """
+    view = memoryview(into)
+    if view.readonly or not view.c_contiguous:
+        raise InputError(Code.ARGUMENT, "writable memory in one piece is needed")
+    return view.cast("B") if view.nbytes else memoryview(bytearray())  # what has a dimension of 0 is never cast
 
 
 def open_random_access(readable: Readable, mek: ModelKey, expected: Expected) -> RandomAccess:

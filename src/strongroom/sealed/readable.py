@@ -3,6 +3,7 @@
 A reader asks by position and never by path, so that the file it checked is the file it reads.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -82,6 +83,10 @@ class FileReadable:
     def size(self) -> int:
         return self._size
 
+    def status(self) -> os.stat_result:
+        """Return what the system knows of the file that was opened, whatever lies under its path by now."""
+        return os.fstat(self._descriptor)
+
     def pread(self, offset: int, length: int) -> bytes:
         try:
             return os.pread(self._descriptor, length, offset)
@@ -98,31 +103,60 @@ class FileReadable:
         return StoreError(Code.STORE_IO, f"reading failed: {error.strerror}", where=self._name)
 
 
-def open_regular(path: Path | str) -> tuple[int, int]:
+def open_regular(path: Path | str, *, directory: int | None = None, shown: str = "") -> tuple[int, int]:
     """Open a regular file for reading; return its descriptor and its size. The caller closes the descriptor.
+
+    Args:
+        path: the file; no symbolic link, though a directory before it may be one.
+        directory: descriptor of the directory that a relative path begins in; None for the current one.
+        shown: what an error calls the file; by default its path.
 
     Raises:
         InputError: PATH.
         SetupError: PERMISSIONS.
         StoreError: STORE_IO.
     """
-    where = ascii(str(path))
+    where = ascii(shown or str(path))
     try:
         # NONBLOCK: opening a FIFO must not wait for a writer before we can see that it is no regular file.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     except PermissionError:
         raise SetupError(Code.PERMISSIONS, "no permission to read", where=where) from None
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise InputError(Code.PATH, "no such file", where=where) from None
     except OSError as error:
-        if os.path.islink(path):  # noqa: PTH114 - pathlib would raise for the paths that lead here
-            raise InputError(Code.PATH, "symbolic links are not followed", where=where) from None
+        if error.errno == errno.ELOOP:
+            raise linked(where) from None
+        if error.errno in {errno.ENXIO, errno.EOPNOTSUPP}:  # a socket
+            raise _not_regular(where) from None
         raise StoreError(Code.STORE_IO, f"opening failed: {error.strerror}", where=where) from None
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise InputError(Code.PATH, "not a regular file", where=where)
+        raise _not_regular(where)
     return descriptor, status.st_size
+
+
+def linked(where: str) -> InputError:
+    """Return what is raised for a symbolic link."""
+    step = "name the file or directory it points to"
+    return InputError(Code.PATH, "symbolic links are not followed", where=where, next_step=step)
+
+
+def _not_regular(where: str) -> InputError:
+    step = "name a regular file, not a directory, pipe, socket or device"
+    return InputError(Code.PATH, "not a regular file", where=where, next_step=step)
+
+
+def read_up_to(readable: Readable, offset: int, length: int) -> bytes:
+    """Read bytes of which some may not be there: fewer than `length` only at the end."""
+    data = readable.pread(offset, length)
+    if len(data) >= length or not data:
+        return data
+    parts = bytearray(data)  # a source may return less than it has; nothing at all means the end
+    while len(parts) < length and (more := readable.pread(offset + len(parts), length - len(parts))):
+        parts += more
+    return bytes(parts)
 
 
 def read_exactly(readable: Readable, offset: int, length: int) -> bytes:
@@ -131,12 +165,9 @@ def read_exactly(readable: Readable, offset: int, length: int) -> bytes:
     Raises:
         IntegrityError: FILE_TRUNCATED.
     """
-    data = readable.pread(offset, length)
-    while len(data) < length:  # a source may return less than it has; nothing at all means the end
-        more = readable.pread(offset + len(data), length - len(data))
-        if not more:
-            raise _cut(offset, length)
-        data += more
+    data = read_up_to(readable, offset, length)
+    if len(data) < length:
+        raise _cut(offset, length)
     return data
 
 

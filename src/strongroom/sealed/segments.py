@@ -21,21 +21,30 @@ PIECE_BUFFER = SEGMENT_OVERHEAD + STORED_PIECE
 def seal_pieces(
     suite: int, key: bytes, context: bytes, plain: memoryview, buffer: memoryview
 ) -> Iterator[memoryview | bytes]:
-    """Seal a segment piece by piece.
+    """Seal a segment that is in memory piece by piece; `plain` is the whole segment, the rest as in `seal_as_read`."""
+    return seal_as_read(
+        suite, key, context, (plain[start : start + PIECE] for start in range(0, len(plain), PIECE)), buffer
+    )
+
+
+def seal_as_read(
+    suite: int, key: bytes, context: bytes, pieces: Iterable[memoryview], buffer: memoryview
+) -> Iterator[memoryview | bytes]:
+    """Seal a segment as its plaintext is read, without holding it whole.
 
     Args:
         suite: number of the payload cipher.
         key: payload key of the file.
         context: what binds the segment to its place.
-        plain: the whole segment.
+        pieces: the segment in pieces of `PIECE` bytes, of which the last may be shorter.
         buffer: at least `PIECE_BUFFER` bytes; each piece lies in it until the next is asked for.
 
     Yields:
         The stored bytes, in order.
     """
     cipher = SUITES[suite].encryptor(key, context)
-    for start in range(0, max(len(plain), 1), PIECE):
-        written = cipher.update_into(plain[start : start + PIECE], buffer)
+    for piece in pieces:
+        written = cipher.update_into(piece, buffer)
         yield buffer[:written]
     yield cipher.finalize()
 

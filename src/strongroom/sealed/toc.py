@@ -81,6 +81,7 @@ class TableOfContents:
     licence: str | None = None
     overlayable: tuple[str, ...] = ()
     origin: OriginRecord | None = None
+    _ranges: dict[str, tuple[int, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def description(self) -> Description:
@@ -98,12 +99,16 @@ class TableOfContents:
         Raises:
             InputError: PATH.
         """
-        start = 0
-        for entry in self.files:
-            if entry.path == path:
-                return start, start + entry.size
-            start += entry.size
-        raise InputError(Code.PATH, "the model has no such file", where=ascii(path[:200]))
+        if not self._ranges:
+            start, ranges = 0, dict[str, tuple[int, int]]()
+            for entry in self.files:
+                ranges[entry.path] = start, start + entry.size
+                start += entry.size
+            self._ranges.update(ranges)  # in one step: another thread sees none of them, or all
+        found = self._ranges.get(path)
+        if found is None:
+            raise InputError(Code.PATH, "the model has no such file", where=ascii(path[:200]))
+        return found
 
     def without_origin(self) -> Self:
         """The table of contents as the origin has it."""
@@ -148,10 +153,12 @@ def check_paths(paths: Sequence[str]) -> None:
     for path in paths:
         rule = broken_path_rule(path)
         if rule:
-            raise InputError(Code.PATH, f"a file inside a model cannot have this path: {rule}", where=ascii(path[:200]))
+            what, next_step = f"a file inside a model cannot have this path: {rule}", "rename the file"
+            raise InputError(Code.PATH, what, where=ascii(path[:200]), next_step=next_step)
     clash = conflict(paths)
     if clash:
-        raise InputError(Code.PATH, "two files of a model would be one on some systems", where=ascii(clash[:200]))
+        what, next_step = "two files of a model would be one on some systems", "rename one of them"
+        raise InputError(Code.PATH, what, where=ascii(clash[:200]), next_step=next_step)
 
 
 def parse(data: bytes | bytearray | memoryview, payload_length: int) -> TableOfContents:

@@ -1,26 +1,27 @@
 """Sealing: sources in, one sealed file out (docs/spec/sealed-file.md section 11).
 
 The core header binds the table of contents, and the table of contents holds every file's SHA-256, so sources are read
-twice: hashed first, then hashed again while they are sealed. The head part is written last: a file whose sealing was
+twice: to hash them, then to seal them, and the second time must give the same bytes (`plain.py`). Each thread reads,
+encrypts, hashes and writes a segment piece by piece. The head part is written last: a file whose sealing was
 interrupted has no head and opens nowhere.
 """
 
 import hashlib
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from typing import BinaryIO
 
-from strongroom.errors import Code, InputError, StoreError
+from strongroom.errors import Code, InputError
 from strongroom.sealed import fields
 from strongroom.sealed.fields import CoreHeader, FileLink
 from strongroom.sealed.header import Head, build_head, planned
 from strongroom.sealed.keys import FileKeys, ModelKey, Subject, blind_content, blind_subject, derive
 from strongroom.sealed.layout import Binding, Layout
-from strongroom.sealed.payload import PlainPayload, hash_sources
-from strongroom.sealed.pool import BUDGET, Buffers, in_order, thread_count
-from strongroom.sealed.segments import PIECE_BUFFER, seal_pieces
+from strongroom.sealed.plain import PlainPayload
+from strongroom.sealed.pool import Buffers, in_order, thread_count
+from strongroom.sealed.segments import PIECE, PIECE_BUFFER, seal_as_read, seal_pieces
+from strongroom.sealed.sink import Sink
 from strongroom.sealed.sources import Source
 from strongroom.sealed.suites import SUITES
 from strongroom.sealed.toc import Description, FileEntry, check_paths, describe
@@ -65,7 +66,8 @@ def seal(
         counter: order of the versions in an epoch.
         base: the file an overlay or delta belongs to.
         description: what the model is.
-        segment_size: bytes; a power of two from 2**20 to 2**26.
+        segment_size: bytes; a power of two from 2**20 to 2**26. Readers hold one or two segments, in the clear and as
+            stored: above 2**24, readers of streams and parts need more than 64 MiB of memory.
         suite: number of the payload cipher.
         key_id: 16 opaque bytes under which the vault knows the key; random if None.
         workers: threads; None for what suits the machine.
@@ -76,9 +78,9 @@ def seal(
         The head of the file as written.
 
     Raises:
-        InputError: ARGUMENT, PATH, FILE_LIMIT, FILE_SOURCE_CHANGED.
+        InputError: ARGUMENT, PATH, FILE_LIMIT, FILE_SOURCE_CHANGED; CLOSED if the key was wiped.
         SetupError: PERMISSIONS.
-        StoreError: STORE_IO.
+        StoreError: DISK_FULL, STORE_IO.
     """
     if kind not in (fields.MODEL, fields.OVERLAY, fields.DELTA) or (base is None) != (kind == fields.MODEL):
         raise InputError(Code.ARGUMENT, f"kind {kind[:20]!a} cannot be sealed like this")
@@ -88,7 +90,9 @@ def seal(
         raise InputError(Code.ARGUMENT, "a key id is 16 bytes")
     _check_order_and_sizes(sources, epoch, counter, segment_size)
     check_signers(signers)
-    digests = hash_sources(sources, workers)
+    out = Sink(sink)
+    payload = PlainPayload(sources, random(32))
+    digests = payload.digests(workers)
     entries = (FileEntry(one.path, one.size, digest) for one, digest in zip(sources, digests, strict=True))
     toc = describe(tuple(entries), description)
     toc_bytes = bytearray(toc.encode())
@@ -112,10 +116,10 @@ def seal(
         base=base,
     )
     try:
-        writer = _SegmentWriter(suite, keys, *planned(core, suite, signers), sink)
-        manifest = writer.write_all(toc_bytes, PlainPayload(sources, digests), workers, progress)
+        writer = _SegmentWriter(suite, keys, *planned(core, suite, signers), out)
+        manifest = writer.write_all(toc_bytes, payload, workers, progress)
         head = build_head(core, manifest, suite, keys, signers)
-        writer.write(0, head.head_part)
+        out.write(0, head.head_part)
     finally:
         wipe(toc_bytes)
         keys.wipe()
@@ -153,98 +157,47 @@ def check_signers(signers: Sequence[Signer]) -> None:
 class _SegmentWriter:
     """Seals segments on threads and puts each where it belongs."""
 
-    def __init__(self, suite: int, keys: FileKeys, layout: Layout, binding: Binding, sink: BinaryIO) -> None:
-        self._suite, self._keys, self._layout, self._binding = suite, keys, layout, binding
+    def __init__(self, suite: int, keys: FileKeys, layout: Layout, binding: Binding, sink: Sink) -> None:
+        self._suite, self._key, self._layout, self._binding = suite, keys.payload, layout, binding
         self._sink = sink
-        self._lock = threading.Lock()
-        self._pieces = Buffers(PIECE_BUFFER, 1)
-        self._begin = position_of(sink)
 
     def write_all(
-        self, toc: bytearray, plain: PlainPayload, workers: int | None, progress: Callable[[int], None] | None
+        self, toc: bytearray, payload: PlainPayload, workers: int | None, progress: Callable[[int], None] | None
     ) -> tuple[bytes, ...]:
         """Seal all segments; return the SHA-256 of each as stored."""
         core = self._layout.core
-        size = min(core.segment_size, core.payload_length) or 1
-        threads = min(thread_count(workers, size), core.segments)
-        # One buffer more than threads lets this thread read ahead, where the budget has room for it.
-        buffers = Buffers(size, max(1, min(threads + 1, BUDGET // size)))
-        self._pieces = Buffers(PIECE_BUFFER, threads)
+        threads = min(thread_count(workers, 2 * PIECE_BUFFER), core.segments)
+        plain, stored = Buffers(PIECE, threads), Buffers(PIECE_BUFFER, threads)
 
-        def filled() -> Iterator[tuple[int, bytearray]]:
-            for index in range(1, core.segments):
-                buffer = buffers.take()
-                plain.read_into(self._part(buffer, index))
-                yield index, buffer
-            plain.finish()
+        def sealed(index: int) -> bytes:
+            start = (index - 1) * core.segment_size
+            end = start + self._layout.plain_length(index)
+            with plain.lent() as one, stored.lent() as other, closing(payload.pieces(start, end, one)) as pieces:
+                return self._written(index, seal_as_read(self._suite, self._key, self._context(index), pieces, other))
 
-        def sealed(item: tuple[int, bytearray]) -> bytes:
-            index, buffer = item
-            try:
-                return self._segment(index, self._part(buffer, index))
-            finally:
-                buffers.give(buffer)
-
-        manifest = [self._segment(0, memoryview(toc))]
         try:
-            with closing(in_order(sealed, filled(), threads)) as digests:
+            with stored.lent() as buffer:
+                first = seal_pieces(self._suite, self._key, self._context(0), memoryview(toc), buffer)
+                manifest = [self._written(0, first)]
+            with closing(in_order(sealed, range(1, core.segments), threads)) as digests:
                 for digest in digests:
                     manifest.append(digest)
                     if progress is not None:
                         progress(min((len(manifest) - 1) * core.segment_size, core.payload_length))
+            payload.finish()
         finally:
-            plain.close()
-            buffers.wipe()
+            plain.wipe()
         return tuple(manifest)
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Write at a position of the sealed file.
+    def _context(self, index: int) -> bytes:
+        return self._binding.context(index)
 
-        Raises:
-            StoreError: STORE_IO.
-        """
-        with self._lock:
-            write_at(self._sink, self._begin + offset, data)
-
-    def _part(self, buffer: bytearray, index: int) -> memoryview:
-        return memoryview(buffer)[: self._layout.plain_length(index)]
-
-    def _segment(self, index: int, plain: memoryview) -> bytes:
-        """Seal and write one segment; return the SHA-256 of what was written."""
+    def _written(self, index: int, stored: Iterable[memoryview | bytes]) -> bytes:
+        """Write one segment as it is sealed; return the SHA-256 of what was written."""
         offset = self._layout.offset(index)
-        context = self._binding.context(index)
         digest = hashlib.sha256()
-        with self._pieces.lent() as buffer:
-            for piece in seal_pieces(self._suite, self._keys.payload, context, plain, buffer):
-                digest.update(piece)
-                self.write(offset, piece)
-                offset += len(piece)
+        for piece in stored:
+            digest.update(piece)
+            self._sink.write(offset, piece)
+            offset += len(piece)
         return digest.digest()
-
-
-def position_of(sink: BinaryIO) -> int:
-    """Return where a sealed file will begin.
-
-    Raises:
-        InputError: ARGUMENT.
-    """
-    try:
-        return sink.tell()
-    except OSError:
-        raise InputError(Code.ARGUMENT, "a file is sealed into something seekable") from None
-
-
-def write_at(sink: BinaryIO, position: int, data: bytes | memoryview) -> None:
-    """Write all of the data at a position of the sink.
-
-    Raises:
-        StoreError: STORE_IO.
-    """
-    try:
-        sink.seek(position)
-        done = 0
-        while done < len(data):  # an unbuffered sink may take less than it is given
-            done += sink.write(data[done:])
-    except OSError as error:
-        what = f"the sealed file could not be written: {error.strerror}"
-        raise StoreError(Code.STORE_IO, what, next_step="see that the disk has room") from None

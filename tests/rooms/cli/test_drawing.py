@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from strongroom import sealed
+from strongroom.canonical import to_base64url
 from strongroom.cli.drawing import draw
 from strongroom.signing import ED25519, ML_DSA_65, SigningKey
 
@@ -25,7 +26,7 @@ def head_of(size: int, **how) -> sealed.Head:
 
 def rows(lines: list[str]) -> list[tuple[int, str]]:
     """Offset and name of every part drawn."""
-    found = [re.match(r" *(\d+)  \| (.{18})\|", line) for line in lines]
+    found = [re.match(r" *(\d+)  \| (.{19})\|", line) for line in lines]
     return [(int(one[1]), one[2].strip()) for one in found if one]
 
 
@@ -41,19 +42,20 @@ def test_every_part_stands_where_it_is(segments, suite):
         "manifest",
         "MAC",
         "signatures",
-        "0  contents",
+        "segment 0 contents",
     ]
     assert [offset for offset, _ in drawn] == sorted(offset for offset, _ in drawn)
-    numbered = [(offset, int(name)) for offset, name in drawn if name.isdecimal()]
+    numbered = [(offset, int(name.removeprefix("segment "))) for offset, name in drawn if name[-1].isdecimal()]
     assert all(head.offset(index) == offset for offset, index in numbered)
-    assert (dict(drawn)[head.offset(0)], drawn[0]) == ("0  contents", (0, "preamble"))
+    assert (dict(drawn)[head.offset(0)], drawn[0]) == ("segment 0 contents", (0, "preamble"))
     assert (
         len(numbered) == min(segments, 5) if segments < 6 else [index for _, index in numbered] == [1, 2, 3, segments]
     )
-    assert any(line.startswith(f"{head.file_size:>12}  +") for line in lines)
+    assert any(line.startswith(f"{head.file_size:>13}  +") for line in lines)
     left_out = [line for line in lines if "| ... " in line]
-    assert [f"{segments - 4} segments" in line for line in left_out] == [True] * (segments > 5)
-    assert sealed.SUITES[suite].name in lines[0]
+    assert [f"4 to {segments - 1}," in line for line in left_out] == [True] * (segments > 5)
+    assert max(map(len, lines)) <= 80
+    assert sealed.SUITES[suite].name in lines[1]
 
 
 def test_who_signed_is_shown_as_a_claim():
@@ -64,6 +66,18 @@ def test_who_signed_is_shown_as_a_claim():
         assert f"{one.alg}" in text
         assert one.public.key_id in text
     assert "signed by nobody" in draw(head_of(5))[-1]
+
+
+def test_a_file_that_belongs_to_another_names_it(cli):
+    head = sealed.read_head(sealed.BytesReadable((GOLDEN / "model.srm").read_bytes()))
+    outcome = cli("file", "inspect", GOLDEN / "model-local.srm")
+    assert f"origin  {to_base64url(head.core.file_id)}" in outcome.out
+    assert "base" not in outcome.out
+
+
+def test_sizes_are_never_1024_of_a_unit():
+    lines = draw(head_of(2 * MIB - 5))
+    assert "1024.0" not in "\n".join(lines)
 
 
 def test_nothing_hidden_is_drawn():
@@ -77,7 +91,7 @@ def test_on_the_command_line(cli):
     for name in ("model", "model-suite-2", "model-local"):
         outcome = cli("file", "inspect", GOLDEN / f"{name}.srm")
         assert outcome.code == 0
-        assert max(map(len, outcome.out.splitlines())) <= 104
+        assert max(map(len, outcome.out.splitlines())) <= 80
     assert outcome.out.splitlines()[-1].startswith("not signed")
 
 

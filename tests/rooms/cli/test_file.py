@@ -1,6 +1,7 @@
 """`strongroom file`: the format on the command line, with every kind of bad input."""
 
 import hashlib
+import importlib
 import json
 import os
 import stat
@@ -58,6 +59,13 @@ def test_open_without_trust_says_so(cli, sealed):
     outcome = cli("file", "open", "m.srm", "-o", "out", "--mek", "m.mek")
     assert outcome.code == 0
     assert "nobody's signature" in outcome.err
+
+
+def test_owners_and_name_are_checked_together(cli, sealed, trust_file):
+    how = ("file", "open", "m.srm", "-o", "out", "--mek", "m.mek", "--trust", trust_file(), "--version", "0", "--name")
+    outcome = cli(*how, "other")
+    assert (outcome.code, "[file-subject]" in outcome.err) == (5, True)
+    assert cli(*how, "model").code == 0
 
 
 def test_open_to_stdout(sealed, tmp_path):
@@ -220,3 +228,114 @@ def test_json_output_is_one_document(cli, sealed):
     human = cli("file", "inspect", "m.srm").out
     assert "signed by" in human
     assert "\x1b" not in human
+
+
+@pytest.mark.parametrize(
+    ("source", "what", "cure"),
+    [
+        ("link.onnx", "symbolic links are not followed", "name the file or directory it points to"),
+        ("to-directory", "symbolic links are not followed", "name the file or directory it points to"),
+        ("pipe", "not a regular file", "name a regular file"),
+        ("a:b", "cannot have this path", "rename the file"),
+        ("twins", "would be one on some systems", "rename one of them"),
+        ("empty", "the directory holds no file", "files in it"),
+        ("missing", "no such file", "check the path"),
+    ],
+)
+def test_each_bad_source_has_its_own_cure(cli, tmp_path, source, what, cure):
+    """A model from a cache of links, for one: what to do is said, and is not about something else."""
+    (tmp_path / "blob").write_bytes(b"x")
+    (tmp_path / "link.onnx").symlink_to("blob")
+    (tmp_path / "a:b").write_bytes(b"x")
+    for name in ("empty", "twins"):
+        (tmp_path / name).mkdir()
+    for name in ("A", "a"):
+        (tmp_path / "twins" / name).write_bytes(b"x")
+    (tmp_path / "to-directory").symlink_to("twins")
+    os.mkfifo(tmp_path / "pipe")
+    outcome = cli("file", "seal", source, "-o", "o.srm", "--mek", "o.mek")
+    assert outcome.code == 2
+    error, step = outcome.err.splitlines()
+    assert what in error
+    assert step.startswith("next: ")
+    assert cure in step
+    assert not list(tmp_path.glob("o.*"))
+
+
+@pytest.mark.parametrize("mek", ["o.srm", "./o.srm"])
+def test_a_file_and_its_key_are_two(cli, tmp_path, mek):
+    (tmp_path / "m.bin").write_bytes(b"x")
+    outcome = cli("file", "seal", "m.bin", "-o", "o.srm", "--mek", mek)
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: the sealed file and its key cannot be one file")
+    assert [one.name for one in tmp_path.iterdir()] == ["m.bin"]
+
+
+class Failing:
+    """Let a function do its work and fail after it, once."""
+
+    def __init__(self, honest, error, *, calls=1):
+        self.honest, self.error, self.calls = honest, error, calls
+
+    def __call__(self, *args, **how):
+        self.honest(*args, **how)
+        self.calls -= 1
+        if not self.calls:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(5, "Input/output error")], ids=["Ctrl-C", "bad disk"])
+def test_the_key_of_a_file_that_is_there_stays(cli, tmp_path, monkeypatch, error):
+    """C01, C04: what fails once the file has its name leaves file and key, and says so."""
+    from strongroom.operator import small_files
+
+    (tmp_path / "m.bin").write_bytes(MODEL)
+    monkeypatch.setattr(small_files, "sync_directory", Failing(small_files.sync_directory, error, calls=2))
+    outcome = cli("file", "seal", "m.bin", "-o", "m.srm", "--mek", "m.mek")
+    assert outcome.code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert "next: m.srm is there and m.mek opens it; to seal again, remove both" in outcome.err
+    assert cli("file", "open", "m.srm", "-o", "out", "--mek", "m.mek").code == 0
+    assert (tmp_path / "out" / "m.bin").read_bytes() == MODEL
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_key_goes_if_the_interrupt_comes_while_it_is_written(cli, tmp_path, monkeypatch):
+    """C01: the retry finds its names free."""
+    from strongroom.operator import small_files
+
+    (tmp_path / "m.bin").write_bytes(b"x")
+    monkeypatch.setattr(small_files, "sync_directory", Failing(small_files.sync_directory, KeyboardInterrupt()))
+    assert cli("file", "seal", "m.bin", "-o", "m.srm", "--mek", "m.mek").code == 130
+    assert [one.name for one in tmp_path.iterdir()] == ["m.bin"]
+    assert cli("file", "seal", "m.bin", "-o", "m.srm", "--mek", "m.mek").code == 0
+
+
+def test_a_name_that_is_taken_while_sealing_takes_the_key_along(cli, tmp_path, monkeypatch):
+    """The file that is there is somebody else's: the key opens nothing and goes."""
+    protect = importlib.import_module("strongroom.operator.protect")  # `strongroom.protect` is the function
+    (tmp_path / "m.bin").write_bytes(b"x")
+    honest = protect.seal
+
+    def seal(*args, **how):
+        (tmp_path / "m.srm").write_bytes(b"mine")
+        return honest(*args, **how)
+
+    monkeypatch.setattr(protect, "seal", seal)
+    outcome = cli("file", "seal", "m.bin", "-o", "m.srm", "--mek", "m.mek")
+    assert (outcome.code, "[already-there]" in outcome.err) == (2, True)
+    assert (tmp_path / "m.srm").read_bytes() == b"mine"
+    assert not (tmp_path / "m.mek").exists()
+
+
+@pytest.mark.parametrize("code", ["file-wrong-key", "file-subject", "file-digest", "file-truncated"])
+def test_what_does_not_open_has_a_next_step(cli, sealed, code):
+    data = sealed.read_bytes()
+    if code in {"file-digest", "file-truncated"}:
+        sealed.write_bytes(data[:-1] + b"?" if code == "file-digest" else data[:-1])
+    mek, more = "m.mek", ["--name", "other", "--version", "1"] if code == "file-subject" else []
+    if code == "file-wrong-key":
+        assert cli("file", "seal", "m.bin", "-o", "n.srm", "--mek", "n.mek").code == 0
+        mek = "n.mek"
+    outcome = cli("file", "open", "m.srm", "-o", "out", "--mek", mek, *more)
+    assert outcome.code == 5
+    assert f"[{code}]\nnext: " in outcome.err

@@ -1,6 +1,7 @@
 """`strongroom file sign` and suite 2 on the command line."""
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -101,6 +102,33 @@ def test_two_owners_at_the_same_time(cli, model, monkeypatch):
     assert (outcome.code, Code.FILE_SOURCE_CHANGED in outcome.err) == (2, True)
     with sealed.FileReadable.open(model) as readable:
         assert [one.key for one in sealed.read_head(readable).signatures] == [one.public.key_id for one in FIRST]
+
+
+def test_the_other_finishes_between_the_last_look_and_the_replacing(cli, model, monkeypatch):
+    """A22: signers take turns there, so that none of them replaces what it has not seen."""
+    replace, codes = Path.replace, []
+
+    def meanwhile(draft, target):
+        monkeypatch.setattr(Path, "replace", replace)
+        other = cli("file", "sign", "m.srm", "--sign-with", "first.key")
+        codes.append((other.code, Code.LOCKED in other.err))
+        return replace(draft, target)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    assert cli("file", "sign", "m.srm", "--sign-with", "second.key").code == 0
+    assert codes == [(1, True)]
+    assert cli("file", "sign", "m.srm", "--sign-with", "first.key").code == 0
+    assert cli("file", "verify", "m.srm", "--trust", "trust.json").code == 0
+
+
+def test_signing_keeps_owner_group_and_mode(cli, model):
+    """As far as this user may: root gives files to anybody, others to groups they are in."""
+    user, group = (1234, 1235) if os.geteuid() == 0 else (os.getuid(), max([os.getegid(), *os.getgroups()]))
+    os.chown(model, user, group)
+    model.chmod(0o640)
+    assert cli("file", "sign", "m.srm", "--sign-with", "first.key").code == 0
+    state = model.stat()
+    assert (state.st_uid, state.st_gid, stat.S_IMODE(state.st_mode)) == (user, group, 0o640)
 
 
 def test_suite_2_where_the_owners_allow_it(cli, model, tmp_path):

@@ -45,8 +45,12 @@ def test_three_lines_beside_a_trainer(model, office, desk, owner):
 
 def test_the_key_is_wiped_when_the_block_ends(model):
     with strongroom.protect(model, name="digits", version="1.0") as protected:
-        assert bytes(protected.key.reveal()) != bytes(32)
-    assert bytes(protected.key.reveal()) == bytes(32)
+        secret = protected.key.reveal()
+        assert bytes(secret) != bytes(32)
+    assert bytes(secret) == bytes(32)
+    with pytest.raises(InputError) as caught:
+        protected.key.reveal()
+    assert caught.value.code == Code.CLOSED
 
 
 def test_the_key_shows_nowhere(model, tmp_path):
@@ -263,3 +267,67 @@ def test_bytes_need_a_place():
 def test_publishing_needs_an_office(model):
     with strongroom.protect(model, name="digits", version="1.0") as protected, pytest.raises(InputError):
         protected.publish()
+
+
+ODD = {  # a graph, its weights, and what lies about; sizes are what their order depends on
+    "decoder/model.onnx": 101,
+    "decoder/model.onnx.data": 8192,
+    "decoder/scales.bin": 9002,
+    ".hidden/.settings.json": 3,
+    "encoder.onnx": 4096,
+    "labels.txt": 0,
+    "w/a.bin": 64,
+    "w/b.bin": 192,
+}
+
+
+def directory_of(tmp_path, sizes):
+    top = tmp_path / "model"
+    for path, size in sizes.items():
+        (top / path).parent.mkdir(parents=True, exist_ok=True)
+        (top / path).write_bytes(path.encode()[:1] * size)
+    (top / "nothing in it").mkdir()
+    return top
+
+
+def test_a_directory_is_sealed_whole_in_an_order_that_keeps_weights_aligned(tmp_path):
+    """R32: hidden files too, no empty directory, always in one order; each file begins where its type may lie."""
+    top = directory_of(tmp_path, ODD)
+    tocs = []
+    for version in ("1.0", "1.1"):
+        with strongroom.protect(top, name="digits", version=version) as protected:
+            tocs.append(opened(protected).toc)
+    assert tocs[0].files == tocs[1].files
+    assert tocs[0].format == "onnx"
+    paths = [entry.path for entry in tocs[0].files]
+    assert set(paths) == set(ODD)
+    assert [path for path in paths if path.endswith(".onnx")] == paths[-2:]  # graphs last: their sizes are odd
+    for path, size in ODD.items():
+        if not path.endswith(".onnx"):
+            assert tocs[0].range_of(path)[0] % max(size & -size, 1) == 0, path
+    assert tocs[0].range_of("decoder/model.onnx.data")[0] == 0
+
+
+def test_other_directories_keep_the_order_of_their_paths(tmp_path):
+    top = directory_of(tmp_path, {"b.bin": 1, "a/z.bin": 4096, "a.txt": 3})
+    with strongroom.protect(top, name="digits", version="1.0") as protected:
+        toc = opened(protected).toc
+    assert [entry.path for entry in toc.files] == ["a.txt", "a/z.bin", "b.bin"]
+    assert toc.format == "bytes"
+
+
+@pytest.mark.parametrize("what", ["file", "directory", "pipe"])
+def test_a_directory_with_a_link_or_a_pipe_is_refused(what, tmp_path):
+    """F03: nothing is sealed that lies elsewhere, and nothing is left behind."""
+    top = directory_of(tmp_path, ODD)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "secret").write_bytes(b"secret")
+    if what == "pipe":
+        os.mkfifo(top / "w" / "odd")
+    else:
+        (top / "w" / "odd").symlink_to(tmp_path / ("secret" if what == "file" else "elsewhere"))
+    with pytest.raises(InputError) as caught:
+        strongroom.protect(top, name="digits", version="1.0")
+    assert caught.value.code == Code.PATH
+    assert "odd" in caught.value.where
+    assert list(tmp_path.glob("*.srm")) == []

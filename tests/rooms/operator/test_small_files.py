@@ -1,7 +1,9 @@
 """Small files: whole or refused, private or refused, never written over."""
 
+import fcntl
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,59 @@ def test_bad_places_to_write(tmp_path):
         with pytest.raises(InputError) as caught:
             write_secret(path, b"new", what="token")
         assert caught.value.code == Code.ARGUMENT
+
+
+@pytest.mark.parametrize("name", ["\u0905" * 80, "k" * 250, "\U0001f511" * 60, os.fsdecode(b"\xff" * 240)], ids=len)
+def test_long_names_have_drafts(tmp_path, name):
+    """A file name has 255 bytes, not characters; its draft repeats what there is room for."""
+    write_secret(tmp_path / name, b"value", what="token")
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+def test_a_link_that_was_made_twice_is_no_other_file(tmp_path, monkeypatch):
+    """C04: a network file system may lose the answer, ask again and be told that the name is taken."""
+    link = os.link
+
+    def twice(*args, **how):
+        link(*args, **how)
+        link(*args, **how)
+
+    monkeypatch.setattr(os, "link", twice)
+    write_secret(tmp_path / "s", b"value", what="token")
+    assert [one.name for one in tmp_path.iterdir()] == ["s"]
+
+
+def test_a_draft_that_cannot_be_removed_is_not_a_name_that_is_taken(tmp_path, monkeypatch):
+    """C04: the file has its name by then."""
+    unlink = Path.unlink
+
+    def failing(path, **how):
+        if path.name.endswith(".part"):
+            raise OSError(5, "Input/output error")
+        unlink(path, **how)
+
+    monkeypatch.setattr(Path, "unlink", failing)
+    write_secret(tmp_path / "s", b"value", what="token")
+    assert (tmp_path / "s").read_bytes() == b"value"
+
+
+def test_a_draft_that_another_process_took_for_stale(tmp_path, monkeypatch):
+    """C13: between making a draft and locking it, it looks left behind; then another one is made."""
+    flock, taken = fcntl.flock, []
+
+    def late(handle, how):
+        if len(taken) < 3:
+            (draft,) = tmp_path.glob(".s.*.part")
+            taken.append(draft.name)
+            if len(taken) == 2:
+                raise BlockingIOError
+            draft.unlink()
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    write_secret(tmp_path / "s", b"value", what="token")
+    assert len(set(taken)) == 3
+    assert [one.name for one in tmp_path.iterdir()] == ["s"]
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o666], ids=oct)

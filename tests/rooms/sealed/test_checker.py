@@ -1,5 +1,6 @@
 """Step 9: each file's SHA-256 over the payload as it passes, however it is cut."""
 
+import dataclasses
 import hashlib
 
 import pytest
@@ -43,6 +44,19 @@ def test_any_other_bytes(files, step, data):
     with pytest.raises(IntegrityError) as refusal:
         check(toc_of(files), other, step)
     assert refusal.value.code == "file-checksum"
+
+
+def test_a_file_is_judged_with_its_last_byte():
+    """Not with the next one, before which a caller may have given this one out; an empty file with the byte before."""
+    toc = toc_of([b"right", b"", b"more"])
+    for wrong in (0, 1):
+        files = list(toc.files)
+        files[wrong] = dataclasses.replace(files[wrong], sha256=bytes(32))
+        checker = sealed.FileChecker(sealed.TableOfContents(tuple(files)))
+        checker.update(b"righ")
+        with pytest.raises(IntegrityError) as refusal:
+            checker.update(b"t")
+        assert refusal.value.code == "file-checksum"
 
 
 def test_refusal_is_final():

@@ -177,4 +177,4 @@ def test_a_full_disk():
     data, _, _ = network_file()
     with pytest.raises(StoreError) as refusal:
         sealed.copy_signed(sealed.BytesReadable(data), Full(), SECOND)
-    assert refusal.value.code == "store-io"
+    assert refusal.value.code == "disk-full"

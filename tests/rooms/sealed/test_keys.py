@@ -23,10 +23,14 @@ def test_a_key_is_a_copy_that_can_be_wiped():
     mine = bytearray(fixed("key", 32))
     key = sealed.ModelKey(memoryview(mine))
     mine[0] ^= 1
-    assert key.reveal() == fixed("key", 32)
+    live = key.reveal()
+    assert live == fixed("key", 32)
     key.wipe()
     key.wipe()
-    assert key.reveal() == bytes(32)
+    assert live == bytes(32)
+    with pytest.raises(InputError) as refusal:
+        key.reveal()
+    assert refusal.value.code == "closed"
 
 
 def test_keys_compare_by_their_secret_and_hash_not_at_all():
@@ -88,11 +92,22 @@ def test_wiping_spares_what_the_interpreter_shares():
     assert view == b"se\0\0et"
 
 
-def test_a_wiped_key_opens_nothing():
+def test_a_wiped_key_opens_nothing_and_seals_nothing():
+    """R53: what is left of it is zeros, a key that everybody has; all zeros that somebody means are a key like any."""
     sink, key = io.BytesIO(), sealed.ModelKey.generate()
     subject = sealed.Subject(None, "m", "1", None)
     head = sealed.seal([sealed.Source.of_bytes("m", b"x")], sink, mek=key, subject=subject)
     key.wipe()
-    with pytest.raises(IntegrityError) as refusal:
-        sealed.unlock(head, key, sealed.Expected("model", subject, None))
-    assert refusal.value.code == "file-wrong-key"
+    again = io.BytesIO()
+    for use in (
+        lambda: sealed.unlock(head, key, sealed.Expected("model", subject, None)),
+        lambda: sealed.seal([sealed.Source.of_bytes("m", b"x")], again, mek=key, subject=subject),
+        lambda: sealed.derive(key, bytes(32), 1),
+    ):
+        with pytest.raises(InputError) as refusal:
+            use()
+        assert refusal.value.code == "closed"
+    assert again.getvalue() == b""
+    with pytest.raises(IntegrityError) as wrong:
+        sealed.unlock(head, sealed.ModelKey(bytes(32)), sealed.Expected("model", subject, None))
+    assert wrong.value.code == "file-wrong-key"

@@ -98,6 +98,49 @@ def test_one_file_of_several_ends_where_the_next_begins():
         assert refusal.value.code == Code.PATH
 
 
+def test_what_a_file_object_cannot_do_it_says_as_files_do():
+    """Code that takes any file tells a read-only one by `io.UnsupportedOperation`."""
+    with files_of({"a": b"abc"}) as access, access.open_file("a") as file:
+        for attempt in (
+            lambda: file.write(b"x"),
+            lambda: file.writelines([b"x"]),
+            file.fileno,
+            lambda: file.truncate(0),
+        ):
+            with pytest.raises(io.UnsupportedOperation):
+                attempt()
+        assert not file.writable()
+        for call in (file.readinto, lambda into: access.read_into(0, into)):
+            for into in (memoryview(bytearray(8))[::2], b"abcd"):
+                with pytest.raises(InputError) as refusal:
+                    call(into)
+                assert refusal.value.code == "argument"
+            assert call(memoryview(bytearray(4)).cast("B", (2, 2))) == 3
+            file.seek(0)
+        assert file.read() == b"abc"
+
+
+def test_finding_every_file_takes_one_look_at_the_list():
+    """A table of 65,536 files: not one look at all of them for each."""
+
+    class Counted(tuple):  # noqa: SLOT001 - it counts on the class
+        looks = 0
+
+        def __iter__(self):
+            Counted.looks += 1
+            return super().__iter__()
+
+    entries = Counted(sealed.FileEntry(str(number), number % 3, bytes(32)) for number in range(2000))
+    toc, at = sealed.TableOfContents(entries), 0
+    for number in range(2000):
+        assert toc.range_of(str(number)) == (at, at + number % 3)
+        at += number % 3
+    assert Counted.looks == 1
+    with pytest.raises(InputError):
+        toc.range_of("2000")
+    assert toc == sealed.TableOfContents(entries)
+
+
 def test_libraries_can_read_it():
     """A zip archive and buffered text, by code that knows nothing of sealed files."""
     packed = io.BytesIO()

@@ -4,6 +4,7 @@ import io
 import os
 import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -125,7 +126,7 @@ def test_a_disk_that_fills_up(workers):
     """C04: a typed error, no head, no thread left."""
     sink = Full()
     refusal = refused(one(bytes(5 * MIB)), sink, workers=workers)
-    assert (type(refusal), refusal.code) == (StoreError, "store-io")
+    assert (type(refusal), refusal.code) == (StoreError, "disk-full")
     assert sink.getvalue()[:8] == bytes(8)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("strongroom-segment")]
     with pytest.raises(IntegrityError):
@@ -216,6 +217,52 @@ def test_a_source_replaced_by_a_link_before_it_is_opened(tmp_path):
     assert refused(sources).code == "path"
 
 
+def exchanged(model: Path, private: Path) -> None:
+    """Put a link in the place of the directory `sub`."""
+    if not (model / "sub").is_symlink():
+        (model / "sub").rename(model.parent / "moved")
+        (model / "sub").symlink_to(private)
+
+
+@pytest.mark.parametrize("when", ["while listing", "before sealing"])
+def test_a_subdirectory_exchanged_for_a_link(tmp_path, monkeypatch, when):
+    """A30, F10: whoever may write in a model's directory cannot have files of another directory sealed."""
+    model, private = tmp_path / "model", tmp_path / "private"
+    for directory in (model / "sub", private):
+        directory.mkdir(parents=True)
+        (directory / "f").write_bytes(directory.name.encode())
+    scandir, calls = os.scandir, []
+
+    def scan_and_exchange(where):
+        calls.append(where)
+        if len(calls) == 2:  # `sub` was seen to be a directory, and is looked into now
+            exchanged(model, private)
+        return scandir(where)
+
+    if when == "while listing":
+        monkeypatch.setattr(os, "scandir", scan_and_exchange)
+        with pytest.raises(InputError) as refusal:
+            sealed.sources_of(model)
+        refused_with = refusal.value
+    else:
+        sources = sealed.sources_of(model)
+        exchanged(model, private)
+        refused_with = refused(sources)
+    assert refused_with.code == "path"
+    assert "sub" in refused_with.where
+    assert refused_with.next_step
+
+
+@pytest.mark.parametrize(("name", "step"), [("link", "points to"), ("pipe", "regular file"), ("empty", "files in it")])
+def test_what_is_no_source_says_what_to_do(tmp_path, name, step):
+    (tmp_path / "link").symlink_to(__file__)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError) as refusal:
+        sealed.sources_of(tmp_path / name)
+    assert (refusal.value.code, step in refusal.value.next_step) == ("path", True)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_keys_and_plaintext_buffers_are_overwritten(monkeypatch, workers):
     """R53: also when the writing fails."""
@@ -232,13 +279,14 @@ def test_keys_and_plaintext_buffers_are_overwritten(monkeypatch, workers):
         return kept[-1]
 
     monkeypatch.setattr("strongroom.sealed.writer.Buffers", Recorded)
+    monkeypatch.setattr("strongroom.sealed.plain.Buffers", Recorded)
     monkeypatch.setattr("strongroom.sealed.writer.derive", recorded)
     attempt(one(fixed("plain", 2 * MIB)), workers=workers)
     refused(one(fixed("plain", 5 * MIB)), Full(), workers=workers)
     keys = [one for one in kept if isinstance(one, sealed.FileKeys)]
     buffers = [made for one in kept if isinstance(one, Buffers) for made in one._made]
     assert len(keys) == 2
-    assert buffers
+    assert {len(buffer) for buffer in buffers} == {MIB}
     assert not any(any(secret) for one in keys for secret in (one.mac, one.payload, one.blind))
     assert not any(any(buffer) for buffer in buffers)
 
