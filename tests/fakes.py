@@ -19,8 +19,11 @@ from strongroom.server.ports import (
     Chunks,
     DeviceRow,
     Entitlement,
+    Holding,
     Operator,
+    OrderRow,
     ReleaseRow,
+    Standing,
     StoredFile,
     Transaction,
     User,
@@ -141,6 +144,7 @@ class MemoryTables:
     challenges: list[ChallengeRow] = field(default_factory=list)
     used: set[bytes] = field(default_factory=set)
     releases: list[ReleaseRow] = field(default_factory=list)
+    orders: list[OrderRow] = field(default_factory=list)
     audit: list[AuditEvent] = field(default_factory=list)
 
     def copy(self) -> "MemoryTables":
@@ -158,6 +162,7 @@ _UNIQUE: dict[str, tuple[tuple[str, ...], ...]] = {
     "files": (("file_id",), ("commitment",), ("object_name",)),
     "challenges": (("hash",),),
     "releases": (("id",), ("ephemeral",), ("lease_id",)),
+    "orders": (("id",),),
 }
 _REFERENCES: dict[str, dict[str, str]] = {
     "users": {"account": "accounts"},
@@ -165,6 +170,7 @@ _REFERENCES: dict[str, dict[str, str]] = {
     "entitlements": {"account": "accounts", "user": "users"},
     "files": {"account": "accounts", "version_id": "versions"},
     "releases": {"account": "accounts", "device": "devices", "version_id": "versions"},
+    "orders": {"device": "devices", "version_id": "versions"},
 }
 
 
@@ -210,6 +216,9 @@ class MemoryTransaction:
     async def accounts(self, *, after: str = "", limit: int = 100) -> Sequence[Account]:
         return _page(self._t.accounts, lambda row: row.name, after, limit)
 
+    async def set_account_state(self, id_: str, state: str) -> None:
+        _change(self._t.accounts, id_, state=state)
+
     async def add_user(self, row: User) -> None:
         self._add("users", row)
 
@@ -236,6 +245,9 @@ class MemoryTransaction:
 
     async def touch_device(self, id_: str, *, facts: str, seen: int) -> None:
         _change(self._t.devices, id_, facts=facts, seen=seen)
+
+    async def set_device_state(self, id_: str, state: str) -> None:
+        _change(self._t.devices, id_, state=state)
 
     async def devices(self, *, after: str = "", limit: int = 100) -> Sequence[DeviceRow]:
         return _page(self._t.devices, lambda row: row.id, after, limit)
@@ -287,6 +299,14 @@ class MemoryTransaction:
         names = {row.id: row.version for row in self._t.versions}
         return {channel: names[id_] for (of, channel), id_ in sorted(self._t.channels.items()) if of == model}
 
+    async def standings(self, models: Sequence[str]) -> Sequence[Standing]:
+        found = {row.id: row for row in self._t.versions}
+        return [
+            Standing(model, channel, found[id_].version, found[id_].state)
+            for (model, channel), id_ in sorted(self._t.channels.items())
+            if model in models
+        ]
+
     async def versions(self, model: str) -> Sequence[Version]:
         mine = [row for row in self._t.versions if row.model == model]
         return sorted(mine, key=lambda row: (row.epoch, row.counter), reverse=True)
@@ -337,6 +357,85 @@ class MemoryTransaction:
     async def release(self, id_: str) -> ReleaseRow | None:
         return _first(row for row in self._t.releases if row.id == id_)
 
+    async def release_of_lease(self, lease_id: str) -> ReleaseRow | None:
+        return _first(row for row in self._t.releases if row.lease_id == lease_id)
+
+    async def extend_lease(self, release_id: str, expires: int) -> None:
+        _change(self._t.releases, release_id, lease_expires=expires)
+
+    async def end_leases(self, device: str, version_id: str, *, before: int, at: int) -> None:
+        for row in self._t.releases[:]:
+            mine = (row.device, row.version_id, row.ended) == (device, version_id, None)
+            if mine and row.created < before:
+                _change(self._t.releases, row.id, ended=at)
+
+    async def holdings(self, device: str, *, limit: int = 100) -> Sequence[Holding]:
+        found = self._held(lambda row: row.device == device)
+        versions = {row.id: row for row in self._t.versions}
+
+        def newest(one: Holding) -> tuple[int, int, int]:
+            return one.released, versions[one.version_id].epoch, versions[one.version_id].counter
+
+        return sorted(found, key=newest, reverse=True)[:limit]
+
+    async def holders(self, version_id: str, *, now: int, after: str = "", limit: int = 100) -> Sequence[Holding]:
+        told = {row.device for row in self._t.orders if row.version_id == version_id and _pending(row, now)}
+        found = self._held(lambda row: row.version_id == version_id and row.device > after and row.device not in told)
+        return sorted(found, key=lambda one: one.device)[:limit]
+
+    async def add_order(self, row: OrderRow) -> None:
+        self._add("orders", row)
+
+    async def order(self, id_: str) -> OrderRow | None:
+        return _first(row for row in self._t.orders if row.id == id_)
+
+    async def orders(self, device: str, *, limit: int = 100) -> Sequence[OrderRow]:
+        mine = [row for row in self._t.orders if row.device == device]
+        return sorted(mine, key=lambda row: (-row.issued, row.id))[:limit]
+
+    async def all_orders(self, *, after: str = "", limit: int = 100) -> Sequence[OrderRow]:
+        return _page(self._t.orders, lambda row: row.id, after, limit)
+
+    async def pending_orders(self, device: str, model: str, *, now: int, limit: int = 100) -> Sequence[OrderRow]:
+        mine = [row for row in self._t.orders if (row.device, row.model) == (device, model) and _pending(row, now)]
+        return sorted(mine, key=lambda row: (row.issued, row.id))[:limit]
+
+    async def note_fetched(self, ids: Sequence[str], *, at: int) -> None:
+        for row in self._t.orders[:]:
+            if row.id in ids and row.fetched is None:
+                _change(self._t.orders, row.id, fetched=at)
+
+    async def note_withdrawn(self, id_: str, *, at: int) -> None:
+        _change(self._t.orders, id_, withdrawn=at)
+
+    async def note_reported(self, id_: str, *, at: int, outcome: str, receipt: str) -> None:
+        _change(self._t.orders, id_, reported=at, outcome=outcome, receipt=receipt)
+
+    def _held(self, wanted: Callable[[ReleaseRow], bool]) -> list[Holding]:
+        groups: dict[tuple[str, str], list[ReleaseRow]] = {}
+        for row in self._t.releases:
+            if row.ended is None and wanted(row):
+                groups.setdefault((row.device, row.version_id), []).append(row)
+        return [self._holding(rows) for rows in groups.values()]
+
+    def _holding(self, rows: list[ReleaseRow]) -> Holding:
+        newest = max(rows, key=lambda row: (row.created, row.id))
+        device = next(row for row in self._t.devices if row.id == newest.device)
+        version = next(row for row in self._t.versions if row.id == newest.version_id)
+        mine = [row for row in self._t.files if row.version_id == version.id and row.account in (None, newest.account)]
+        first = min(mine, key=lambda row: (row.position, row.file_id))
+        return Holding(
+            device=device.id,
+            thumbprint=device.thumbprint,
+            model=version.model,
+            version=version.version,
+            version_id=version.id,
+            file_id=first.file_id,
+            lease=newest.lease_id,
+            released=newest.created,
+            expires=max(row.lease_expires for row in rows),
+        )
+
     async def add_audit(self, event: AuditEvent) -> None:
         encode(dict(event.detail))  # as strict as the database about what a detail may be
         self._t.audit.append(event)
@@ -359,6 +458,10 @@ class MemoryTransaction:
 
 def _first(rows: Iterable[Row]) -> Row | None:
     return next(iter(rows), None)
+
+
+def _pending(row: OrderRow, now: int) -> bool:
+    return row.reported is None and row.withdrawn is None and row.expires > now
 
 
 def _named(rows: Sequence[Named], id_or_name: str) -> Named | None:

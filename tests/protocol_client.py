@@ -5,6 +5,7 @@ Unlike `strongroom_in_memory`, nothing of `edge` or `operator` is used: what a t
 
 import asyncio
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -28,8 +29,9 @@ from strongroom.server.office import Office
 from strongroom.server.policy import Policy
 from strongroom.server.ports import Operator
 from strongroom.signing import ED25519, ES256, Principal, Role, SigningKey
-from strongroom.wire import dpop, hpke, proofs
+from strongroom.wire import dpop, hpke, orders, proofs, renewal
 from strongroom.wire import grant as grants
+from strongroom.wire import lease as leases
 from strongroom.wire import trust as trust_file
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import (
@@ -39,10 +41,13 @@ from strongroom.wire.messages import (
     EnrolRequest,
     Grant,
     Have,
+    Lease,
     ReleaseAnswer,
     ReleaseRequest,
     UrlsRequest,
 )
+from strongroom.wire.orders import Order, Receipt, ReceiptRequest
+from strongroom.wire.renewal import Renewal, RenewAnswer, RenewRequest
 from strongroom.wire.trust import DepositRecipient, Pin, Trust
 
 DEVICES, ADMIN = "https://rooms.test:8443", "https://rooms.test:8444"
@@ -79,16 +84,16 @@ class Bench:
     def __init__(self, policy: Policy | None = None, ledger: Any = None, store: Any = None, vault: Any = None) -> None:
         self.clock = FixedClock()
         self.owner, self.release_key = SigningKey.generate(ED25519), SigningKey.generate(ED25519)
+        self.order_key = SigningKey.generate(ED25519)
         self.deposit_key = hpke.DepositKey.generate()
-        online = Role(1, (Principal((self.release_key.public,)),))
         self.trust = Trust(
             version=1,
             expires=self.clock.now + 31_622_400,
             server=DEVICES,
             pins=(Pin("rooms.test", None, (bytes(32),)),),
             owner=Role(1, (Principal((self.owner.public,)),)),
-            release=online,
-            order=online,
+            release=Role(1, (Principal((self.release_key.public,)),)),
+            order=Role(1, (Principal((self.order_key.public,)),)),
             deposit=(DepositRecipient(self.deposit_key.kem, self.deposit_key.public, self.clock.now + 31_622_400),),
             suites=(1,),
             kems=(0x647A, 0x0020, 0x0010),
@@ -102,6 +107,7 @@ class Bench:
             store=self.store,
             counters=MemoryCounters(),
             release_signers=(self.release_key,),
+            order_signers=(self.order_key,),
             deposit_keys=(self.deposit_key,),
             tokens=tokens.TokenIssuer(SigningKey.generate(ED25519), DEVICES),
             trust=self.trust,
@@ -213,6 +219,13 @@ class Bench:
         assert (await self.ask("GET", path)).json()["state"] == "ready"
         return made
 
+    async def wipe(self, device: "HandDevice", **asked: Any) -> list[dict[str, Any]]:
+        """Order a device to wipe something, and return the orders."""
+        answer = await self.ask("POST", "/v1/orders", {"device": device.id} | asked)
+        assert answer.status_code == 201, answer.text
+        found: list[dict[str, Any]] = answer.json()["orders"]
+        return found
+
     async def events(self, name: str) -> list[Any]:
         """Return the audit events of one name."""
         async with self.ledger.begin() as tx:
@@ -321,8 +334,6 @@ class HandDevice:
 
     def read(self, response: httpx.Response, request: ReleaseRequest) -> Grant:
         """Verify the answer to a request as a device does."""
-        import hashlib
-
         return grants.read_grant(
             ReleaseAnswer.from_bytes(response.content),
             self.bench.trust,
@@ -336,6 +347,72 @@ class HandDevice:
             high_water=None,
             have=request.have,
         )
+
+    async def leased(self, **changes: Any) -> Lease:
+        """Get a release and return its lease."""
+        grant, _ = await self.release(**changes)
+        return leases.read_signed(grant.lease, self.bench.trust)
+
+    async def renew_request(self, lease: Lease, **changes: Any) -> RenewRequest:
+        """Write a proven request to renew; changes are made before the proof."""
+        challenge = changes.pop("challenge", None) or await self.challenge("renew", lease.model)
+        request = RenewRequest(challenge, "@stable", self.facts(), (), {}, "a.b.c")
+        return self.proven_renewal(dataclasses.replace(request, **changes), lease)
+
+    def proven_renewal(self, request: RenewRequest, lease: Lease) -> RenewRequest:
+        """Sign a request to renew as it stands."""
+        binding = Binding.renew(
+            challenge=request.challenge,
+            account=self.account,
+            device=self.id or "",
+            device_key=thumbprint(self.key.public),
+            platform=request.device.platform,
+            model=lease.model,
+            version=lease.version,
+        )
+        url = f"{DEVICES}/v1/leases/{lease.lease_id}/renew"
+        return proofs.prove(request, self.key, binding, "POST", url, self.token)
+
+    async def try_renew(self, lease: Lease, request: RenewRequest | None = None, **changes: Any) -> httpx.Response:
+        """Send a request to renew."""
+        request = request or await self.renew_request(lease, **changes)
+        return await self.send(f"/v1/leases/{lease.lease_id}/renew", request.to_bytes())
+
+    async def renew(self, lease: Lease, **changes: Any) -> tuple[Renewal, Lease | None]:
+        """Renew, and verify the answer as a device does."""
+        request = await self.renew_request(lease, **changes)
+        response = await self.try_renew(lease, request)
+        assert response.status_code == 200, response.text
+        return renewal.read_renewal(
+            RenewAnswer.from_bytes(response.content),
+            self.bench.trust,
+            expected_request=hashlib.sha256(request.to_bytes()).digest(),
+            expected_challenge=request.challenge,
+            account=self.account,
+            device=self.id or "",
+            device_key=thumbprint(self.key.public),
+            lease=lease,
+            files=lease.files,
+            at=self.bench.clock(),
+        )
+
+    async def ordered(self, lease: Lease) -> list[Order]:
+        """Renew, and return the orders that came instead of a lease, verified as a device does."""
+        answer, new = await self.renew(lease)
+        assert new is None
+        return [
+            orders.read_order(one, self.bench.trust, device_key=thumbprint(self.key.public), at=answer.server_time)
+            for one in answer.orders
+        ]
+
+    def receipt(self, order: Order, outcome: str = orders.WIPED, /, **changes: Any) -> str:
+        """Sign a receipt; changes are made before the signature."""
+        mine = Receipt(order.order_id, orders.digest(order), order.device, outcome, self.bench.clock())
+        return orders.sign_receipt(dataclasses.replace(mine, **changes), self.key)
+
+    async def try_receipt(self, order_id: str, receipt: str) -> httpx.Response:
+        """Hand in a receipt."""
+        return await self.send(f"/v1/orders/{order_id}/receipt", ReceiptRequest(receipt).to_bytes())
 
     async def try_urls(
         self, release_id: str, *, version: str = "1.0", model: str = "digits", seconds: int | None = None

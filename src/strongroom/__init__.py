@@ -9,9 +9,11 @@ The device and the publisher, in a few lines each:
     strongroom.protect("model.onnx", name="digits", version="1.0", …)          # the publisher
 """
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # type checkers take it for true; importing `typing` for it takes longer than all else here
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from strongroom.edge.client import connect
     from strongroom.operator.protect import protect
 
@@ -19,7 +21,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "connect", "protect"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes have any type
+def __getattr__(name: str) -> "Any":  # noqa: ANN401 - a module's attributes have any type
     """Import the two verbs when they are first used: `import strongroom` itself costs nothing."""
     if name == "connect":
         from strongroom.edge.client import connect  # noqa: PLC0415 - see above

@@ -18,9 +18,12 @@ from strongroom.server.ports import (
     ChallengeRow,
     DeviceRow,
     Entitlement,
+    Holding,
     Ledger,
     Operator,
+    OrderRow,
     ReleaseRow,
+    Standing,
     StoredFile,
     Transaction,
     User,
@@ -36,6 +39,7 @@ FILE = StoredFile(
 )
 CHALLENGE = ChallengeRow(b"h" * 32, "us_1", b"t" * 32, "release", "digits", 1060)
 RELEASE = ReleaseRow("re_1", "de_1", "ac_1", "ve_1", b"r" * 32, b"e" * 32, "le_1", 2000, 1000)
+ORDER = OrderRow("or_1", "de_1", "digits", "1.0", "ve_1", b"payload", '["a.b.c"]', 1000, 2000, "op_1")
 
 
 def _sql(folder: Path) -> Ledger:
@@ -97,7 +101,7 @@ def test_rows_come_back_as_they_went_in(run):
             assert await tx.version("digits", "1.0") == await tx.version_by_id("ve_1") == VERSION
             assert await tx.files("ve_1") == [FILE]
             assert await tx.file(b"f" * 32) == FILE
-            assert await tx.release("re_1") == RELEASE
+            assert await tx.release("re_1") == await tx.release_of_lease("le_1") == RELEASE
             assert type((await tx.files("ve_1"))[0].wrapped) is bytes
 
     run(test)
@@ -116,6 +120,11 @@ def test_what_is_not_there_is_none(run):
             assert await tx.newest_counter("other") is None
             assert await tx.file(b"x" * 32) is None
             assert await tx.release("re_9") is None
+            assert await tx.release_of_lease("le_9") is None
+            assert await tx.order("or_9") is None
+            assert await tx.holdings("de_1") == await tx.holdings("de_9") == await tx.orders("de_1") == []
+            assert await tx.holders("ve_1", now=1) == await tx.holders("ve_9", now=1) == []
+            assert await tx.pending_orders("de_1", "digits", now=1) == await tx.standings(["digits"]) == []
             assert await tx.users("ac_9") == await tx.files("ve_9") == await tx.versions("other") == []
 
     run(test)
@@ -247,6 +256,8 @@ def test_an_ephemeral_key_is_served_once(run):
         ),
         pytest.param(lambda tx: tx.set_channel("digits", "stable", "ve_9"), id="channel to nowhere"),
         pytest.param(lambda tx: tx.add_release(dataclasses.replace(RELEASE, device="de_9")), id="release to no device"),
+        pytest.param(lambda tx: tx.add_order(dataclasses.replace(ORDER, device="de_9")), id="order to no device"),
+        pytest.param(lambda tx: tx.add_order(dataclasses.replace(ORDER, version_id="ve_9")), id="order of no version"),
     ],
 )
 def test_a_row_cannot_name_what_is_not_there(run, add):
@@ -259,6 +270,11 @@ def test_a_row_cannot_name_what_is_not_there(run, add):
         pytest.param(lambda tx: tx.set_version_state("ve_9", "ready"), id="version"),
         pytest.param(lambda tx: tx.touch_device("de_9", facts="{}", seen=1), id="device"),
         pytest.param(lambda tx: tx.remove_version("ve_9"), id="version to remove"),
+        pytest.param(lambda tx: tx.set_account_state("ac_9", "restricted"), id="account"),
+        pytest.param(lambda tx: tx.set_device_state("de_9", "blocked"), id="device's state"),
+        pytest.param(lambda tx: tx.extend_lease("re_9", 5), id="lease"),
+        pytest.param(lambda tx: tx.note_withdrawn("or_9", at=1), id="order to withdraw"),
+        pytest.param(lambda tx: tx.note_reported("or_9", at=1, outcome="wiped", receipt="a.b.c"), id="order"),
     ],
 )
 def test_changing_what_is_not_there_is_our_fault(run, change):
@@ -482,5 +498,148 @@ def test_the_audit_log_is_numbered_and_paged(run):
             assert await tx.audit() == list(enumerate(events, 1))
             assert await tx.audit(after=1, limit=1) == [(2, events[1])]
         assert await ledger.healthy()
+
+    run(test)
+
+
+def test_states_are_changed_one_by_one(run):
+    async def test(ledger: Ledger) -> None:
+        async with ledger.begin() as tx:
+            await tx.add_account(Account("ac_2", "other", "active", 1))
+            await tx.set_account_state("ac_1", "restricted")
+            await tx.set_device_state("de_1", "blocked")
+        async with ledger.begin() as tx:
+            assert await tx.account("ac_1") == dataclasses.replace(ACCOUNT, state="restricted")
+            assert await tx.account("ac_2") == Account("ac_2", "other", "active", 1)
+            assert await tx.device("de_1") == dataclasses.replace(DEVICE, state="blocked")
+
+    run(test)
+
+
+def test_channels_of_many_models_in_one_question(run):
+    async def test(ledger: Ledger) -> None:
+        async with ledger.begin() as tx:
+            await tx.add_version(Version("ve_2", "letters", "1.0", 1, 7, None, "revoked", "", "op_1", 1), [])
+            for model, channel, version in (
+                ("letters", "stable", "ve_2"), ("digits", "stable", "ve_1"), ("digits", "beta", "ve_1"),
+            ):  # fmt: skip
+                await tx.set_channel(model, channel, version)
+        async with ledger.begin() as tx:
+            digits = [Standing("digits", one, "1.0", "uploading") for one in ("beta", "stable")]
+            assert await tx.standings(["letters", "digits"]) == [
+                *digits,
+                Standing("letters", "stable", "1.0", "revoked"),
+            ]
+            assert await tx.standings(["digits"]) == digits
+            assert await tx.standings([]) == []
+
+    run(test)
+
+
+async def _many_holdings(tx: Transaction) -> None:
+    """Two devices; the first has two versions, the older one released twice; the second has the newer one."""
+    await tx.add_device(dataclasses.replace(DEVICE, id="de_2", thumbprint=b"u" * 32))
+    await tx.add_version(
+        dataclasses.replace(VERSION, id="ve_2", version="2.0", counter=2),
+        [
+            dataclasses.replace(FILE, version_id="ve_2", file_id=bytes([n]) * 32, position=1 - n,
+                                commitment=bytes([n]) * 32, object_name=f"{n + 5}" * 32)
+            for n in (0, 1)
+        ],
+    )  # fmt: skip
+    for number, device, version, expires, created in (
+        (1, "de_1", "ve_1", 5000, 1000),
+        (2, "de_1", "ve_1", 3000, 1100),  # a shorter lease, later: what counts is when the last of them ends
+        (3, "de_1", "ve_2", 6000, 1200),
+        (4, "de_2", "ve_2", 7000, 1300),
+    ):
+        row = ReleaseRow(f"re_{number}", device, "ac_1", version, b"r" * 32, bytes([number]) * 32, f"le_{number}",
+                         expires, created)  # fmt: skip
+        await tx.add_release(row)
+
+
+FIRST = Holding("de_1", b"t" * 32, "digits", "1.0", "ve_1", b"f" * 32, "le_2", 1100, 5000)
+NEWER = Holding("de_1", b"t" * 32, "digits", "2.0", "ve_2", b"\1" * 32, "le_3", 1200, 6000)
+OTHER = Holding("de_2", b"u" * 32, "digits", "2.0", "ve_2", b"\1" * 32, "le_4", 1300, 7000)
+
+
+def test_a_holding_is_what_was_released_and_not_reported_wiped(run):
+    """One row a version: its newest lease, the latest end, its first file; newest release first."""
+
+    async def test(ledger: Ledger) -> None:
+        async with ledger.begin() as tx:
+            await _many_holdings(tx)
+            assert await tx.holdings("de_1") == [NEWER, FIRST]
+            assert await tx.holdings("de_1", limit=1) == [NEWER]
+            assert await tx.holdings("de_2") == [OTHER]
+            await tx.extend_lease("re_3", 9000)
+            assert await tx.holdings("de_1", limit=1) == [dataclasses.replace(NEWER, expires=9000)]
+            await tx.end_leases("de_1", "ve_1", before=1100, at=1500)  # the second was made at that very time
+            assert await tx.holdings("de_1", limit=9) == [
+                dataclasses.replace(NEWER, expires=9000), dataclasses.replace(FIRST, expires=3000),
+            ]  # fmt: skip
+            await tx.end_leases("de_1", "ve_1", before=1101, at=1600)
+            assert [one.version for one in await tx.holdings("de_1")] == ["2.0"]
+        async with ledger.begin() as tx:
+            ended = [one.ended for one in [await tx.release(f"re_{number}") for number in (1, 2, 3, 4)] if one]
+            assert ended == [1500, 1600, None, None]
+
+    run(test)
+
+
+def test_holders_of_a_version_have_no_pending_order_for_it(run):
+    async def test(ledger: Ledger) -> None:
+        async with ledger.begin() as tx:
+            await _many_holdings(tx)
+            assert await tx.holders("ve_1", now=1500) == [FIRST]
+            assert await tx.holders("ve_2", now=1500) == [NEWER, OTHER]
+            assert await tx.holders("ve_2", now=1500, limit=1) == [NEWER]
+            assert await tx.holders("ve_2", now=1500, after="de_1") == [OTHER]
+            await tx.add_order(ORDER)  # for the other version: no matter
+            assert await tx.holders("ve_2", now=1500) == [NEWER, OTHER]
+            assert await tx.holders("ve_1", now=1999) == []
+            assert await tx.holders("ve_1", now=2000) == [FIRST]  # the order has expired
+            await tx.note_withdrawn("or_1", at=1550)
+            assert await tx.holders("ve_1", now=1999) == [FIRST]
+            await tx.note_reported("or_1", at=1600, outcome="wiped", receipt="a.b.c")
+            assert await tx.holders("ve_1", now=1999) == [FIRST]  # reported, and released since: `end_leases` says so
+            await tx.end_leases("de_1", "ve_1", before=5000, at=1600)
+            assert await tx.holders("ve_1", now=1999) == []
+
+    run(test)
+
+
+def test_orders_pend_until_they_are_reported_or_over(run):
+    async def test(ledger: Ledger) -> None:
+        second = dataclasses.replace(ORDER, id="or_0", issued=1001, expires=3000)
+        other = dataclasses.replace(ORDER, id="or_2", model="letters", issued=1002)
+        async with ledger.begin() as tx:
+            for row in (second, ORDER, other):
+                await tx.add_order(row)
+        await _refused(ledger, Code.CONFLICT, lambda tx: tx.add_order(ORDER))
+        async with ledger.begin() as tx:
+            assert await tx.order("or_1") == ORDER
+            assert await tx.orders("de_1") == [other, second, ORDER]
+            assert await tx.orders("de_1", limit=1) == [other]
+            assert await tx.all_orders() == [second, ORDER, other]
+            assert await tx.all_orders(after="or_0", limit=1) == [ORDER]
+            assert await tx.orders("de_2") == []
+            assert await tx.pending_orders("de_1", "digits", now=1999) == [ORDER, second]
+            assert await tx.pending_orders("de_1", "digits", now=1999, limit=1) == [ORDER]
+            assert await tx.pending_orders("de_1", "digits", now=2000) == [second]
+            assert await tx.pending_orders("de_2", "digits", now=1999) == []
+            assert type((await tx.orders("de_1"))[0].payload) is bytes
+            await tx.note_fetched(["or_1"], at=1500)
+            await tx.note_fetched(["or_1", "or_0"], at=1600)
+            await tx.note_fetched([], at=1700)
+            fetched = [dataclasses.replace(ORDER, fetched=1500), dataclasses.replace(second, fetched=1600)]
+            assert await tx.pending_orders("de_1", "digits", now=1999) == fetched
+            await tx.note_reported("or_1", at=1800, outcome="absent", receipt="a.b.c")
+            assert await tx.pending_orders("de_1", "digits", now=1999) == fetched[1:]
+            done = dataclasses.replace(fetched[0], reported=1800, outcome="absent", receipt="a.b.c")
+            assert await tx.order("or_1") == done
+            await tx.note_withdrawn("or_0", at=1900)
+            assert await tx.pending_orders("de_1", "digits", now=1999) == []
+            assert await tx.order("or_0") == dataclasses.replace(fetched[1], withdrawn=1900)
 
     run(test)

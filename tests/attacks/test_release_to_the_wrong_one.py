@@ -43,6 +43,57 @@ def test_not_yours_and_not_there_are_one_answer() -> None:
     run(story)
 
 
+@pytest.mark.slow
+def test_a_thousand_names_tell_nothing() -> None:
+    """B11: of a thousand models every second is there, for somebody else: one answer, by the same work.
+
+    Not time is compared, which a busy machine decides, but what takes it: queries, MACs, and looks at the store.
+    """
+
+    async def story(bench: Bench) -> None:
+        made = await bench.publish()
+        tables = bench.ledger.tables
+        ((version, file),) = zip(tables.versions, tables.files, strict=True)
+        for number in range(0, 1000, 2):  # rows as publishing writes them, without sealing five hundred files
+            one = dataclasses.replace(version, id=bench.office.new_id("ver"), model=f"model-{number:03}")
+            fresh = {"file_id": os.urandom(32), "commitment": os.urandom(32), "object_name": os.urandom(16).hex()}
+            tables.versions.append(one)
+            tables.channels[one.model, "stable"] = one.id
+            tables.files.append(dataclasses.replace(file, version_id=one.id, **fresh))
+        assert made.version == version.version
+        eve = await bench.device("eve")
+        macs, sizes = count(bench, "vault", "mac"), count(bench, "store", "size")
+        seen: dict[object, list[int]] = {}
+        for number in range(1000):
+            request, _ = await eve.release_request(model=f"model-{number:03}")
+            calls, before = Calls(bench), (len(macs), len(sizes))
+            response = await eve.try_release(request)
+            body = problem(response) | {"instance": len(problem(response)["instance"])}
+            headers = sorted((name, value) for name, value in response.headers.items() if name != "date")
+            work = (calls.stop(), len(macs) - before[0], len(sizes) - before[1])
+            seen.setdefault((response.status_code, str(sorted(body.items())), str(headers), work), []).append(number)
+        assert [len(numbers) for numbers in seen.values()] == [1000]
+        assert {status for status, *_ in seen} == {404}
+        assert macs
+
+    run(story)
+
+
+def count(bench: Bench, part: str, method: str) -> list[int]:
+    """Note each call of a method of the office's vault or store."""
+    noted: list[int] = []
+    real = getattr(bench.office, part)
+
+    class Counting:
+        def __getattr__(self, name: str) -> object:
+            if name == method:
+                noted.append(1)
+            return getattr(real, name)
+
+    object.__setattr__(bench.office, part, Counting())
+    return noted
+
+
 class Calls:
     """Counts what a request asks of the ledger, by method."""
 

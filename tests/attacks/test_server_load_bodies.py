@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from protocol_client import DEVICES, JSON, Bench, HandDevice, problem, run
-from strongroom.server.http import app_admin, app_device, bodies
+from strongroom.server.http import admin_routes, app_device, bodies
 from strongroom.server.publish import Deposit
 from strongroom.shapes import Object
 from strongroom.signing import ES256, SigningKey
@@ -117,7 +117,7 @@ def test_a_publisher_cannot_send_a_million_values() -> None:
     async def story(bench: Bench) -> None:
         headers = JSON | {"Authorization": f"Bearer {await bench.operator('ci', 'publisher')}"}
         for piece in (b"{},", b"[],", b"\\u0041"):
-            body = piece * (app_admin.MAX_MARKS + 1)
+            body = piece * (admin_routes.MAX_MARKS + 1)
             response = await bench.desk.post("/v1/deposits", content=body, headers=headers)
             assert (response.status_code, problem(response)["code"]) == (400, "shape")
 

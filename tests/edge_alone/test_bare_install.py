@@ -41,7 +41,9 @@ def test_the_device_room_imports_whole(device):
         "import importlib, pkgutil, strongroom.edge, strongroom.operator, strongroom.sealed, strongroom.wire\n"
         "for room in (strongroom.edge, strongroom.operator, strongroom.sealed, strongroom.wire):\n"
         "    for one in pkgutil.walk_packages(room.__path__, room.__name__ + '.'):\n"
-        "        importlib.import_module(one.name)\n"
+        # what lies below an adapter is imported by it once its extra is there
+        "        if not one.name.startswith('strongroom.edge.runtimes.onnx.'):\n"
+        "            importlib.import_module(one.name)\n"
         "import sys\n"
         "assert not [n for n in sys.modules if n.startswith('strongroom.server')]"
     )

@@ -13,6 +13,7 @@ import click
 from strongroom import __version__
 from strongroom.cli.faults import run
 from strongroom.cli.lazy import Entry, Root
+from strongroom.cli.stopping import stop_on_signals
 from strongroom.cli.streams import guard
 
 
@@ -20,9 +21,11 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
     Raises:
-        SystemExit: always; 0 done, 1 failed, 2 usage, 4 denied, 5 integrity, 6 refused, 7 unreachable, 130 interrupted.
+        SystemExit: always; 0 done, 1 failed, 2 usage, 4 denied, 5 integrity, 6 refused, 7 unreachable, 130 interrupted,
+            143 and 129 ended by SIGTERM and SIGHUP.
     """
     guard()
+    stop_on_signals()
     sys.exit(run(root, list(sys.argv[1:] if args is None else args)))
 
 
@@ -84,6 +87,18 @@ def _init() -> click.Command:
     from strongroom.cli.init import init
 
     return init
+
+
+def _lease() -> click.Command:
+    from strongroom.cli.lease import lease
+
+    return lease
+
+
+def _key() -> click.Command:
+    from strongroom.cli.key import key
+
+    return key
 
 
 def _model() -> click.Command:
@@ -149,20 +164,22 @@ SECTIONS = {
         "config": Entry("Show the settings and where each comes from.", _config),
     },
     "The publisher's desk": {
-        "model": Entry("Publish models and look at them.", _model),
+        "model": Entry("Publish models, look at them, promote and revoke versions.", _model),
         "account": Entry("Customers.", _account),
         "entitle": Entry("Let an account have a model.", _entitle),
         "revoke": Entry("Take an entitlement back.", _revoke),
-        "device": Entry("Enrolled installations.", _device),
+        "device": Entry("Enrolled installations, what they hold, and wiping it.", _device),
         "operator": Entry("People and jobs of the office, by role.", _operator),
         "token": Entry("Issue tokens to users (embedded identity).", _token),
-        "trust": Entry("Look at a trust file.", _trust),
+        "key": Entry("The keys the server holds: status, rotation.", _key),
+        "trust": Entry("Trust files: look at one, make the next, sign it, put it into force.", _trust),
         "db": Entry("The server's database.", _db),
     },
     "On a device": {
         "enrol": Entry("Enrol this installation, once.", _enrol),
         "pull": Entry("Request a model and store it, sealed for this device.", _pull),
         "run": Entry("Open a model from the local store and run it.", _run),
+        "lease": Entry("How long what is here opens without asking.", _lease),
         "store": Entry("What this device holds.", _store),
     },
     "Without a server": {

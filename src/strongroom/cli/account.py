@@ -58,6 +58,27 @@ def show(name: str, model: str, *, at: OfficeAt, as_json: bool) -> None:
     printing.table(("ID", "CHANNEL", "USER", "UNTIL"), shown)
 
 
+@account.command("restrict", examples=["strongroom account restrict ada"])
+@click.argument("name")
+@office_options
+@json_option
+def restrict(name: str, *, at: OfficeAt, as_json: bool) -> None:
+    """Give the account NAME nothing more: no release and no renewal to its devices, no enrolment by its users.
+
+    What its devices hold opens until their leases end. They can still fetch wipe orders: strongroom device wipe.
+    """
+    _set(name, "restrict", at=at, as_json=as_json)
+
+
+@account.command("restore", examples=["strongroom account restore ada"])
+@click.argument("name")
+@office_options
+@json_option
+def restore(name: str, *, at: OfficeAt, as_json: bool) -> None:
+    """Restore the restricted account NAME; its entitlements are as they were."""
+    _set(name, "restore", at=at, as_json=as_json)
+
+
 @account.command("list", examples=["strongroom account list --json"])
 @office_options
 @json_option
@@ -70,3 +91,15 @@ def list_accounts(*, at: OfficeAt, as_json: bool) -> None:
         printing.document({"accounts": found})
         return
     printing.table(("NAME", "STATE", "ID"), [(row.get("name"), row.get("state"), row.get("id")) for row in found])
+
+
+def _set(name: str, verb: str, *, at: OfficeAt, as_json: bool) -> None:
+    from strongroom import names
+    from strongroom.cli.places import office
+
+    names.check("account", name)
+    found = office(at).post("accounts", name, verb)
+    if as_json:
+        printing.document(found)
+        return
+    printing.line(f"{found.get('name')}  {found.get('state')}")

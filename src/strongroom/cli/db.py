@@ -9,7 +9,7 @@ import click
 
 from strongroom.cli import printing
 from strongroom.cli.lazy import Noun
-from strongroom.cli.options import config_option, confirmed, json_option, yes_option
+from strongroom.cli.options import PATH, config_option, confirmed, json_option, yes_option
 from strongroom.errors import Code, StrongroomError
 
 if TYPE_CHECKING:
@@ -76,6 +76,30 @@ def current(*, config_file: Path | None, as_json: bool) -> None:
     printing.fields([("current", now), ("head", head)])
     if now != head:
         printing.note(f"next: {RESTORE}" if is_empty(settings) else "next: strongroom db upgrade")
+
+
+@db.command("backup", examples=["strongroom db backup /backup/strongroom-monday.db"])
+@click.argument("path", metavar="FILE", type=PATH)
+@config_option
+@json_option
+def backup(path: Path, *, config_file: Path | None, as_json: bool) -> None:
+    """Copy the database to a new FILE while the server runs; whole and checked, or there is no file.
+
+    Objects, keyring and trust files are copied as files: docs/operations.md says in which order, and how to restore.
+    """
+    from strongroom.cli.extras import needs
+
+    with needs("server"):
+        from strongroom.server.ledger import backup as copying
+        from strongroom.server.wiring import database_url
+    settings = load_settings(config_file)
+    with explained(settings), printing.steps("copying") as reached:
+        size = copying.backup(database_url(settings), path, reached)
+    if as_json:
+        printing.document({"path": str(path), "size": size})
+        return
+    printing.line(str(path))
+    printing.note(f"{printing.size(size)}; a backup holds customers' names: keep it as you keep the database")
 
 
 @contextmanager

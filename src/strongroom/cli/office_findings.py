@@ -60,12 +60,15 @@ def _keyring(settings: "Settings") -> Iterator[Finding]:
     with suppress(StrongroomError):  # what is wrong with the trust file itself is said under its own name
         document, _ = read_trust(settings.resolve(settings.trust))
         together = "use the keyring and the trust.json that belong together"
-        if document.release.key(keyring.release_signer.public.key_id) is None:
-            yield Finding(
-                "keyring's release key", "bad", "the trust file does not name the keyring's: no grant counts", together
-            )
-        deposit = keyring.deposit_key
-        if document.deposit and (deposit.kem, deposit.public) not in {(one.kem, one.key) for one in document.deposit}:
+        for role, of, so in (
+            ("release", document.release, "no grant counts"),
+            ("order", document.order, "no wipe order counts"),
+        ):
+            if all(of.key(one.public.key_id) is None for one in keyring.signers(role)):
+                what = f"the trust file does not name the keyring's: {so}"
+                yield Finding(f"keyring's {role} key", "bad", what, together)
+        mine = {(one.kem, one.public) for one in keyring.deposit_keys}
+        if document.deposit and not mine & {(one.kem, one.key) for one in document.deposit}:
             what = "the trust file does not name the keyring's: nobody can publish"
             yield Finding("keyring's deposit key", "bad", what, together)
 

@@ -12,15 +12,20 @@ from strongroom.cli.options import PATH, home_option, json_option
 
 @click.command(
     cls=Command,
-    examples=["strongroom run digits --input image.npy", "strongroom run digits@1.0 --input inputs.json --json"],
+    examples=[
+        "strongroom run digits --input image.npy",
+        "strongroom run digits@1.0 --input inputs.json --json",
+        "strongroom run speech --file decoder/model.onnx --input tokens.npy",
+    ],
 )
 @click.argument("model", metavar="MODEL[@CHANNEL|@VERSION]")
 @click.option(
     "--input", "input_file", type=PATH, metavar="FILE", help="The inputs of an ONNX model: .npy, .npz or .json."
 )
+@click.option("--file", "graph", metavar="PATH", help="The graph to run, of an ONNX model with several.")
 @home_option
 @json_option
-def run(model: str, input_file: Path | None, *, home: Path | None, as_json: bool) -> None:
+def run(model: str, input_file: Path | None, graph: str | None, *, home: Path | None, as_json: bool) -> None:
     """Open MODEL, give it an input, print what comes out.
 
     A .npy file or a JSON array is the model's only input; a .npz file or a JSON object names each. A model that no
@@ -32,7 +37,7 @@ def run(model: str, input_file: Path | None, *, home: Path | None, as_json: bool
     reference = names.parse_reference(model)
     with room(home) as here, here.load(str(reference)) as opened:
         onnx = opened.format == "onnx"
-        done = _outputs(opened, input_file) if onnx else _files(opened, input_file)
+        done = _outputs(opened, input_file, graph) if onnx else _files(opened, input_file, graph)
     if as_json:
         found = {"outputs": done} if onnx else {"files": [{"path": path, **one} for path, one in done.items()]}
         printing.document({"model": opened.name, "version": opened.version, **found})
@@ -43,7 +48,7 @@ def run(model: str, input_file: Path | None, *, home: Path | None, as_json: bool
         printing.table(("FILE", "SIZE", "SHA-256"), rows)
 
 
-def _outputs(opened: Any, input_file: Path | None) -> dict[str, Any]:  # noqa: ANN401 - the runtime's own types
+def _outputs(opened: Any, input_file: Path | None, graph: str | None) -> dict[str, Any]:  # noqa: ANN401 - the runtime's own types
     from strongroom.cli.extras import needs
     from strongroom.errors import Code, InputError, StrongroomError
 
@@ -52,7 +57,7 @@ def _outputs(opened: Any, input_file: Path | None) -> dict[str, Any]:  # noqa: A
         raise InputError(Code.ARGUMENT, "an ONNX model needs an input", next_step=next_step)
     with needs("onnx"):
         from strongroom.cli import arrays
-    session = opened.session()
+    session = opened.session(graph)
     wanted = {one.name: one.type for one in session.get_inputs()}
     feeds = arrays.read_feeds(input_file, wanted)
     try:
@@ -66,15 +71,16 @@ def _outputs(opened: Any, input_file: Path | None) -> dict[str, Any]:  # noqa: A
     return {one.name: arrays.plain(value) for one, value in named}
 
 
-def _files(opened: Any, input_file: Path | None) -> dict[str, Any]:  # noqa: ANN401 - edge's Model, imported late
+def _files(opened: Any, input_file: Path | None, graph: str | None) -> dict[str, Any]:  # noqa: ANN401 - edge's Model, imported late
     import hashlib
 
     from strongroom.errors import Code, InputError
 
-    if input_file is not None:
-        what = f"no runtime here runs this model, so it takes no input: its format is {opened.format}"
-        next_step = "leave --input out to see its files"
-        raise InputError(Code.ARGUMENT, what, where=str(input_file), next_step=next_step)
+    if input_file is not None or graph is not None:
+        option, value = ("--file", graph) if input_file is None else ("--input", input_file)
+        what = f"no runtime here runs this model, so it takes no {option}: its format is {opened.format}"
+        next_step = f"leave {option} out to see its files"
+        raise InputError(Code.ARGUMENT, what, where=str(value), next_step=next_step)
     contents = {path: opened.file(path) for path in opened.files}
     return {
         path: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -7,7 +7,7 @@ import click
 
 from strongroom.cli import printing
 from strongroom.cli.lazy import Noun
-from strongroom.cli.options import home_option, json_option
+from strongroom.cli.options import confirmed, home_option, json_option, yes_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,12 +24,16 @@ def store() -> None:
 @home_option
 @json_option
 def list_installed(*, home: Path | None, as_json: bool) -> None:
-    """List the installed models; needs no network."""
+    """List the installed models, and the downloads that were begun; needs no network.
+
+    A partial one goes on when it is pulled again; its size is what of the disk it takes.
+    """
     from strongroom.cli.places import room
 
     with room(home) as here:
         installed = here.store.need().installs
-    found = [
+        begun = here.store.partials()
+    found: list[dict[str, str | int | list[str]]] = [
         {
             "model": one.model,
             "version": one.version,
@@ -39,14 +43,19 @@ def list_installed(*, home: Path | None, as_json: bool) -> None:
         }
         for one in installed
     ]
+    found += [
+        {"model": one.model, "version": one.version, "selectors": [], "size": taken, "state": "partial"}
+        for one, taken in begun
+    ]
     if as_json:
         printing.document({"models": found})
         return
+    selectors = [*(" ".join(one.selectors) for one in installed), *("" for _ in begun)]
     printing.table(
         ("MODEL", "VERSION", "AS", "BYTES", "STATE"),
         [
-            (*(row["model"], row["version"]), " ".join(one.selectors), row["size"], row["state"])
-            for row, one in zip(found, installed, strict=True)
+            (row["model"], row["version"], asked, row["size"], row["state"])
+            for row, asked in zip(found, selectors, strict=True)
         ],
     )
 
@@ -75,6 +84,39 @@ def verify(*, home: Path | None, as_json: bool) -> int:
     if failed is not None:
         raise failed
     return 0
+
+
+@store.command("wipe", examples=["strongroom store wipe digits --yes", "strongroom store wipe --all"])
+@click.argument("models", metavar="[MODEL[@CHANNEL|@VERSION]]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Wipe every installed model, and every download that was begun.")
+@yes_option
+@home_option
+@json_option
+def wipe(models: tuple[str, ...], *, every: bool, yes: bool, home: Path | None, as_json: bool) -> None:
+    """Destroy local keys and files of models; needs no network, and the server is not told.
+
+    The device stays enrolled. Pulling again is a new release, if this device still may have the model.
+    """
+    from strongroom import names
+    from strongroom.cli.places import room
+    from strongroom.edge.wiping import remove
+
+    if every == bool(models):
+        raise click.UsageError("Name the models to wipe, or say --all.")
+    wanted = [names.parse_reference(one) for one in models]
+    with room(home) as here:
+        if every:
+            state = here.store.need()
+            wanted = [names.Reference(one.model, one.version, None) for one in state.installs]
+            wanted += [names.Reference(one.model, one.version, None) for one in state.partials]
+        what = ", ".join(map(str, wanted)) or "nothing"
+        confirmed(f"Wipe {what} from this device?", yes=yes, declined="nothing wiped")
+        gone = dict.fromkeys((one.model, one.version) for one in remove(here.store, wanted))
+    if as_json:
+        printing.document({"wiped": [{"model": model, "version": version} for model, version in gone]})
+        return
+    for model, version in gone:
+        printing.line(f"{model}@{version}")
 
 
 def verdict(found: "Mapping[str, StrongroomError | None]") -> "StrongroomError | None":

@@ -8,7 +8,6 @@ Three lines are the promise:
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,26 +15,24 @@ from types import TracebackType
 from typing import Literal, Self
 
 from strongroom import names
-from strongroom.edge import clock, enrol, following, given
+from strongroom.edge import clock, enrol, following, given, renew, wiping
 from strongroom.edge.clock import Reading, read_clocks
-from strongroom.edge.exchange import Exchange, Line
+from strongroom.edge.exchange import Connector, Line, Ways
 from strongroom.edge.fetch import Progress
-from strongroom.edge.folder import Folder
 from strongroom.edge.following import Unpinned
 from strongroom.edge.keystore import Keystore
 from strongroom.edge.keystore.file import FileKeystore
 from strongroom.edge.model import Model
-from strongroom.edge.opening import Verdict, open_installed, verify
+from strongroom.edge.opening import Verdict, device_key, open_installed, verify
 from strongroom.edge.pull import Installed, pull
 from strongroom.edge.state import FORMAT, Identity, State
-from strongroom.edge.store import KEYS, OURS, TRUST, Store, not_enrolled
+from strongroom.edge.store import KEYS, TRUST, Store, not_enrolled
 from strongroom.errors import (
     Code,
     DeniedError,
     InputError,
     IntegrityError,
     RefusedError,
-    SetupError,
     StoreError,
     StrongroomError,
     UnreachableError,
@@ -48,7 +45,8 @@ from strongroom.wire.trust import Trust
 
 __all__ = ["Installed", "Room", "connect", "open_room"]
 
-Connector = Callable[[Trust], Exchange]
+HASTE = 3.0  # seconds that opening a model waits for an office it could do without
+PAUSE = 900  # seconds until a room tries that again
 
 _HEALED_BY_PULLING = {Code.NOT_INSTALLED, Code.LEASE_EXPIRED, Code.CLOCK, Code.STORE_DAMAGED} | {
     Code.SIGNATURE,  # of a lease whose signer the owners have replaced
@@ -68,15 +66,16 @@ class Room:
         unpinned: Unpinned | None,
         *,
         trust_from: Path,
+        hasty: Connector | None = None,
     ) -> None:
         """Not for callers: `connect` is the way here."""
         self._trust_from = trust_from
         self.store = store
         self.trust = trust
         self._document = trust_document
-        self._connector = connector
+        self._ways, self._hasty_ways = Ways(connector), Ways(hasty or connector)
+        self._quiet_until = 0  # uptime before which opening a model does not try to renew
         self._unpinned = unpinned
-        self._exchange: tuple[Trust, Exchange] | None = None  # and by whose pins
         self._cleaned = False
 
     @property
@@ -141,7 +140,8 @@ class Room:
             InputError: NAME.
             SetupError: NOT_ENROLLED.
             DeniedError: it is not this device's to have, or there is no such model.
-            RefusedError: TRUST_EXPIRED, TRUST_VERSION, GRANT_ROLLBACK, GRANT_FROZEN, LEASE_EXPIRED.
+            RefusedError: TRUST_EXPIRED, TRUST_VERSION, GRANT_ROLLBACK, GRANT_FROZEN, LEASE_EXPIRED. WIPED, if the
+                office had an order to wipe it; ORDER_PENDING, if it has one that this device cannot fetch.
             IntegrityError: the answer, the file or a newer trust.json is not what the owners signed.
             UnreachableError: no connection, a wrong pin, an answer that is no answer.
             StoreError: DISK_FULL, LOCKED, STORE_DAMAGED, STORE_IO.
@@ -153,28 +153,59 @@ class Room:
         with self.store.pulling():
             identity = self.identity
             trust = self.refresh_trust()  # revoked keys and pins must not last until the old document expires
-            line = self._line(self._device_key())
+            line = self._line(device_key(self.store))
+            wiping.report(self.store, line, identity)
+            try:
+                return pull(self.store, line, trust, identity, wanted, progress=progress, fresh=fresh)
+            except RefusedError as error:
+                if error.code != Code.ORDER_PENDING:
+                    raise
+            renew.fetch_orders(self.store, line, trust, identity, wanted)
             return pull(self.store, line, trust, identity, wanted, progress=progress, fresh=fresh)
 
+    def renew(self, reference: str) -> Installed:
+        """Renew the lease of an installed model, and carry out what the office orders; nothing is fetched.
+
+        Args:
+            reference: "model", "model@channel" or "model@version".
+
+        Raises:
+            InputError: NAME.
+            SetupError: NOT_ENROLLED, NOT_INSTALLED.
+            DeniedError: the lease is not this device's any more, or its right to it is over.
+            RefusedError: WIPED, if the office had it wiped; TRUST_EXPIRED, TRUST_VERSION, LEASE_EXPIRED,
+                ORDER_EXPIRED, ORDER_PENDING.
+            IntegrityError: the answer, an order in it or a newer trust.json is not signed by who may; ORDER_MISMATCH.
+            UnreachableError: no connection, a wrong pin, an answer that is no answer.
+            StoreError: DISK_FULL, LOCKED, STORE_DAMAGED, STORE_IO.
+        """
+        wanted = names.parse_reference(given.text(reference, "reference"))
+        with self.store.pulling():
+            return self._renewed(wanted, self._ways)
+
     @contextlib.contextmanager
-    def load(self, reference: str, *, offline: Literal["auto", "only"] = "auto") -> Iterator[Model]:
+    def load(
+        self, reference: str, *, offline: Literal["auto", "only"] = "auto", huge_pages: bool = False
+    ) -> Iterator[Model]:
         """Open a model for the length of a `with` block; its plaintext is wiped at the end of it.
 
-        A model that is here and within its lease opens without any network. Otherwise it is pulled first, unless
-        `offline` is "only".
+        A model that is here and within its lease opens without any network; once half of the time to the lease's end
+        is over, renewing it is tried first, once and briefly. Otherwise it is pulled first, unless `offline` is "only".
 
         Args:
             reference: "model", "model@channel" or "model@version".
             offline: "auto", or "only" to never use the network.
+            huge_pages: ask for huge pages: faster where memory is really there, slower on some virtual machines.
 
         Raises:
             RefusedError: LEASE_EXPIRED, if the lease is over and the server cannot be reached; CLOCK likewise.
+                WIPED, if it was wiped by order: only `pull` asks for it anew.
             StrongroomError: as `pull`, and as `opening.open_installed`.
         """
         wanted = names.parse_reference(given.text(reference, "reference"))
         if offline not in ("auto", "only"):
             raise InputError(Code.ARGUMENT, "offline is neither of its two words", next_step='say "auto" or "only"')
-        with self._opened(wanted, may_pull=offline == "auto") as model:
+        with self._opened(wanted, may_pull=offline == "auto", huge=huge_pages) as model:
             yield model
 
     def verify(self) -> tuple[Verdict, ...]:
@@ -194,21 +225,23 @@ class Room:
             IntegrityError, RefusedError: the chain does not hold; the old document stays in force.
             StoreError: the device directory cannot be used.
         """
+        return self._followed(self._ways)
+
+    def _followed(self, ways: Ways) -> Trust:
         self._reload()
         base, pinned = self.trust, True
         try:
-            documents = following.fetch(self._way(), base.version)
+            documents = following.fetch(ways.to(base), base.version)
         except UnreachableError as error:
             pinned, documents = False, following.fetch_unpinned(self._unpinned, base, error)
         if documents:
             self._use(following.adopt(self.store, base, documents))
-        return self.trust if pinned else self.refresh_trust()  # whoever has no pin may hold the newest back
+        return self.trust if pinned else self._followed(ways)  # whoever has no pin may hold the newest back
 
     def close(self) -> None:
         """Close idle connections; the room may be used again."""
-        kept, self._exchange = self._exchange, None
-        if kept is not None and isinstance(kept[1], Pinned):
-            kept[1].close()
+        self._ways.close()
+        self._hasty_ways.close()
 
     def __enter__(self) -> Self:
         return self
@@ -221,13 +254,15 @@ class Room:
     def __repr__(self) -> str:
         return f"Room({self.trust.server!r}, home={str(self.store.home)!r})"
 
-    def _opened(self, wanted: Reference, *, may_pull: bool) -> Model:
+    def _opened(self, wanted: Reference, *, may_pull: bool, huge: bool) -> Model:
         if not self._cleaned:  # here, so that a room that is only looked at writes nothing
             self.store.clean()
             self._cleaned = True
-        self._reload()
+        state = self._reload()
+        if may_pull and state is not None:
+            self._beat(state, wanted)
         try:
-            return open_installed(self.store, wanted, self._tick)
+            return open_installed(self.store, wanted, self._tick, huge=huge)
         except StrongroomError as error:
             if not may_pull or error.code not in _HEALED_BY_PULLING:
                 raise
@@ -238,38 +273,44 @@ class Room:
             if isinstance(first, RefusedError):
                 raise RefusedError(first.code, first.what, where=first.where, next_step=first.next_step) from error
             raise
-        return open_installed(self.store, wanted, self._tick)
+        return open_installed(self.store, wanted, self._tick, huge=huge)
+
+    def _beat(self, state: State, wanted: Reference) -> None:
+        """Renew before opening, if that is due: once, briefly, and only an order to wipe is a reason not to open."""
+        install, uptime = state.find(wanted), self.store.clocks().boot
+        if install is None or uptime < self._quiet_until:
+            return
+        try:
+            if renew.due(self.store, state, install):
+                with self.store.pulling(patience=0):
+                    self._renewed(wanted, self._hasty_ways)
+        except StrongroomError as error:
+            if error.code == Code.WIPED:
+                raise
+            self._quiet_until = uptime + PAUSE
+
+    def _renewed(self, wanted: Reference, ways: Ways) -> Installed:
+        identity, trust = self.identity, self._followed(ways)
+        return renew.renew(self.store, self._line(device_key(self.store), ways), trust, identity, wanted)
 
     def _tick(self) -> None:
         with contextlib.suppress(StrongroomError):  # the model is closed already; the next opening looks again
             self.store.tick()
 
-    def _reload(self) -> None:
+    def _reload(self) -> State | None:
         """Take the store's document: another process may have followed trust further."""
         state = self.store.read()
         if state is not None:
             self._use(state.trust_document())
+        return state
 
     def _use(self, document: bytes) -> None:
         if document != self._document:
             self.trust, self._document = trust_of.read(document), document
             self.close()
 
-    def _device_key(self) -> Signer:
-        key = self.store.keystore.device_key()
-        if key is None:
-            step = "move the device directory away and enrol again"
-            raise StoreError(Code.STORE_DAMAGED, "the device key is gone", where=str(self.store.home), next_step=step)
-        return key
-
-    def _way(self) -> Exchange:
-        trust, kept = self.trust, self._exchange
-        if kept is None or kept[0] != trust:
-            self._exchange = kept = trust, self._connector(trust)
-        return kept[1]
-
-    def _line(self, signer: Signer) -> Line:
-        return Line(self._way(), self.trust.server, signer, self.store.clocks)
+    def _line(self, signer: Signer, ways: Ways | None = None) -> Line:
+        return Line((ways or self._ways).to(self.trust), self.trust.server, signer, self.store.clocks)
 
 
 def connect(
@@ -295,7 +336,7 @@ def connect(
         StoreError: the device directory cannot be used.
         StrongroomError: as `Room.enrol`, when it enrols.
     """
-    place = _home(home)
+    place = given.home(home)
     given_trust = None if trust is None else given.path(trust, "trust")
     return open_room(
         place,
@@ -304,6 +345,7 @@ def connect(
         token=token,
         trust=given_trust,
         connector=lambda document: Pinned(document.server, document.pins),
+        hasty=lambda document: Pinned(document.server, document.pins, timeout=HASTE),
         clocks=read_clocks,
         unpinned=fetch_trust,
     )
@@ -319,6 +361,7 @@ def open_room(
     connector: Connector,
     clocks: Callable[[], Reading],
     unpinned: Unpinned | None = None,
+    hasty: Connector | None = None,
 ) -> Room:
     """Do what `connect` does, with everything it touches given. Raises as `connect`."""
     if url is not None:
@@ -330,9 +373,10 @@ def open_room(
     state = store.read()
     document = named if state is None else state.trust_document()
     if document is None:
-        document = _own_trust(home)
+        document = given.own_trust(home)
     place = home / TRUST if trust is None else trust
-    room = Room(store, given.check_trust(document, place), document, connector, unpinned, trust_from=place)
+    trusted = given.check_trust(document, place)
+    room = Room(store, trusted, document, connector, unpinned, trust_from=place, hasty=hasty)
     if trust is not None and named is not None and not following.passed(room.trust, named):
         given.next_trust(room.trust, named, trust)
         room._use(following.adopt(store, room.trust, [named]))  # noqa: SLF001 - this module's own class
@@ -351,19 +395,3 @@ def _enrol_if_needed(room: Room, state: State | None, token: str) -> None:
         # What is installed opens without any token, and whoever pulls is told what is wrong with it.
         with contextlib.suppress(UnreachableError, DeniedError, RefusedError, IntegrityError, StoreError):
             room.enrol(token)
-
-
-def _home(home: Path | str | None) -> Path:
-    if home is not None:
-        return given.directory(home, "home")
-    named = os.environ.get("STRONGROOM_HOME")
-    return given.directory(named or "~/.local/share/strongroom", "STRONGROOM_HOME" if named else "home")
-
-
-def _own_trust(home: Path) -> bytes:
-    with Folder.open(home, ours=OURS.__contains__) as folder:
-        data = folder.read(TRUST, limit=trust_of.MAX_SIZE)
-    if data is None:
-        step = f"put the trust.json of your strongroom there, or name it: --trust FILE, trust={TRUST!r}"
-        raise SetupError(Code.CONFIG, "this device has no trust.json", where=str(home / TRUST), next_step=step)
-    return data

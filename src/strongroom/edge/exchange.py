@@ -12,9 +12,10 @@ from typing import Protocol
 
 from strongroom.edge.clock import Reading
 from strongroom.signing import Signer
-from strongroom.transport import raise_problem
+from strongroom.transport import Pinned, raise_problem
 from strongroom.wire import dpop
 from strongroom.wire.messages import ChallengeAnswer, ChallengeRequest
+from strongroom.wire.trust import Trust
 
 _UNAUTHENTICATED = 401
 _SMALL = 65_536  # bytes of an answer without a limit of its own
@@ -52,6 +53,31 @@ class Token:
 
     scheme: str
     text: str = field(repr=False)
+
+
+Connector = Callable[[Trust], Exchange]
+
+
+class Ways:
+    """Ways to the office by the pins of whichever trust document is in force; the last one is kept open."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._kept: tuple[Trust, Exchange] | None = None
+
+    def to(self, trust: Trust) -> Exchange:
+        """Return a way by this document's pins."""
+        kept = self._kept
+        if kept is None or kept[0] != trust:
+            self.close()
+            self._kept = kept = trust, self._connector(trust)
+        return kept[1]
+
+    def close(self) -> None:
+        """Close idle connections; there may be others afterwards."""
+        kept, self._kept = self._kept, None
+        if kept is not None and isinstance(kept[1], Pinned):
+            kept[1].close()
 
 
 @dataclass(slots=True)

@@ -2,77 +2,28 @@
 
 The head part of every file comes first and decides whether the rest is worth fetching. Then each stored segment is
 read once into memory, matched to its signed digest, decrypted from those same bytes, sealed again under a fresh local
-key and written. The model key never touches the disk.
+key and written. The model key never touches the disk. A download that broke off goes on where it was.
 """
 
 import contextlib
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Lock
 
 from strongroom import sealed
-from strongroom.edge.exchange import Exchange
-from strongroom.edge.folder import translated, write_all
+from strongroom.edge.arriving import AHEAD, Arriving, largest
+from strongroom.edge.incoming import Staging, file_name, make_key
 from strongroom.edge.keystore import Keystore
+from strongroom.edge.links import Links
 from strongroom.edge.memory import PrivateBuffer
+from strongroom.edge.resealing import LocalCopy, Resealing
 from strongroom.edge.state import LocalFile
-from strongroom.edge.store import Staging, file_name
-from strongroom.errors import Code, DeniedError, IntegrityError, RefusedError, UnreachableError
-from strongroom.sealed import Expected, Head, ModelKey, Subject, Unlocked
+from strongroom.errors import Code, IntegrityError, StoreError
+from strongroom.sealed import Expected, ModelKey, Subject, Unlocked, wipe
 from strongroom.signing import Role
 from strongroom.wire.messages import Grant, GrantFile
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
-
-AHEAD = 2  # segments being downloaded while one is worked on
-TRIES = 3  # of one range, when the connection breaks
-_LINK_OVER = {Code.URL_EXPIRED, Code.FORBIDDEN}
-
-
-class Links:
-    """The links of a grant, renewed when their time is over. Safe to use from several threads."""
-
-    def __init__(self, exchange: Exchange, urls: tuple[str, ...], renew: Callable[[], tuple[str, ...]]) -> None:
-        self._exchange = exchange
-        self._urls = urls
-        self._renew = renew
-        self._lock = Lock()
-
-    def read(self, index: int, offset: int, length: int) -> bytes:
-        """Return exactly these bytes of a file.
-
-        Raises:
-            DeniedError, RefusedError: the link is over and no fresh one is given.
-            UnreachableError: the connection broke again and again, or the answer is of another length.
-        """
-        tries, renewed = TRIES, False
-        while True:
-            url = self._urls[index]
-            try:
-                data = self._exchange.read_range(url, offset, length)
-            except (DeniedError, RefusedError) as error:
-                if error.code not in _LINK_OVER or renewed:
-                    raise
-                renewed = True  # one renewal a range: a second refusal is meant
-                self._renewed(index, url)
-                continue
-            except UnreachableError as error:
-                tries -= 1
-                if tries <= 0 or error.code == Code.PIN_MISMATCH:
-                    raise
-                continue
-            if len(data) != length:
-                raise UnreachableError(Code.ANSWER, f"{len(data)} bytes came where {length} were asked for")
-            return data
-
-    def _renewed(self, index: int, used: str) -> None:
-        with self._lock:
-            if self._urls[index] == used:  # no other thread was faster
-                self._urls = self._renew()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +84,19 @@ def _unlocked(links: Links, grant: Grant, index: int, key: ModelKey, owners: Rol
     return sealed.unlock(head, key, expected)
 
 
+def named(grant: Grant) -> tuple[tuple[bytes, bytes], ...]:
+    """Return what a partial download must have been of to be gone on with: file_id and head of each file."""
+    return tuple((file.file_id, file.head) for file in grant.files)
+
+
 def size_on_disk(headings: tuple[Heading, ...]) -> int:
-    """Return how many bytes the re-sealed files take at most: each keeps its published head inside."""
-    return sum(one.file.size + 2 * len(one.unlocked.head.head_part) + 1_048_576 for one in headings)
+    """Return how many bytes the files take at most while they are fetched.
+
+    Each re-sealed file keeps its published head inside; of one of them some segments lie there as they were sent.
+    """
+    sizes = [one.file.size + 2 * len(one.unlocked.head.head_part) + 1_048_576 for one in headings]
+    waiting = [min(one.file.size, (AHEAD + 1) * largest(one.unlocked.head)) for one in headings]
+    return sum(sizes) + max(waiting)
 
 
 def fetch(
@@ -146,15 +107,17 @@ def fetch(
     subject: Subject,
     progress: Progress | None,
 ) -> tuple[LocalFile, ...]:
-    """Fetch every segment and write the files, re-sealed, into a staging directory, durably.
+    """Fetch every segment that a staging directory lacks and write the files, re-sealed, into it, durably.
 
     Raises:
         IntegrityError: FILE_*, at the first segment or file that is not what the owners signed.
         StoreError: DISK_FULL, STORE_IO.
-        DeniedError, RefusedError, UnreachableError: as `Links.read`.
+        DeniedError, RefusedError, UnreachableError: as `Links.read_into`.
     """
     counter = _Counter(sum(one.file.size for one in headings), progress)
-    return tuple(_fetch_one(links, one, staging, keystore, subject, counter) for one in headings)
+    files = tuple(_fetch_one(links, one, staging, keystore, subject, counter) for one in headings)
+    staging.keep_only(frozenset(file_name(one.index) for one in headings))
+    return files
 
 
 class _Counter:
@@ -169,84 +132,37 @@ class _Counter:
             self._progress(self._done, self._total)
 
 
-class _Sink:
-    """A new file on its way to the disk."""
-
-    def __init__(self, handle: int, where: Path) -> None:
-        self.size = 0  # bytes written
-        self._handle, self._where = handle, where
-
-    def write(self, data: bytes) -> None:
-        with translated(self._where):
-            write_all(self._handle, data)
-        self.size += len(data)
-
-    def sync(self) -> None:
-        with translated(self._where):
-            os.fsync(self._handle)
-
-
 def _fetch_one(
     links: Links, heading: Heading, staging: Staging, keystore: Keystore, subject: Subject, counter: _Counter
 ) -> LocalFile:
-    head = heading.unlocked.head
-    largest = max(head.plain_length(index) for index in (0, *([1] if head.segment_count > 1 else [])))
-    name = os.urandom(16).hex()
-    key = ModelKey.generate()
-    handle = staging.create(heading.index)
+    key = _local_key(staging, heading.index, keystore)
+    handle = staging.open(heading.index)
     try:
-        staging.keys.append(name)
-        keystore.put(name, key.reveal())
-        sink = _Sink(handle, staging.folder.path / file_name(heading.index))
-        with PrivateBuffer(largest) as buffer, contextlib.closing(_stored(links, heading.index, head)) as stored:
-            _reseal(heading.unlocked, stored, key, subject, sink, buffer.view, counter)
-        sink.sync()
+        head, local = heading.unlocked.head, LocalCopy(handle, staging.folder.path / file_name(heading.index))
+        arriving = Arriving(links, heading.index, head, staging.folder)
+        plain = max(head.plain_length(index) for index in (0, min(1, head.segment_count - 1)))
+        with PrivateBuffer(plain) as buffer:
+            counter.add(len(head.head_part))
+            work = Resealing(heading.unlocked, key, subject, local, buffer.view, counter.add)
+            with contextlib.closing(work):
+                first = work.go_on()
+                with contextlib.closing(arriving.segments(first)) as stored:
+                    work.finish(first, stored)
+        size = local.sync()
     finally:
         key.wipe()
         os.close(handle)
-    return LocalFile(heading.file.file_id, heading.file.head, sink.size, name)
+    return LocalFile(heading.file.file_id, heading.file.head, size, staging.keys[heading.index])
 
 
-def _reseal(
-    origin: Unlocked,
-    stored: Iterator[bytes],
-    key: ModelKey,
-    subject: Subject,
-    sink: _Sink,
-    buffer: memoryview,
-    counter: _Counter,
-) -> None:
-    """Carry a file over from its model key to its local key."""
-    head = origin.head
-    counter.add(len(head.head_part))
-    first = next(stored)
-    toc_bytes = buffer[: head.plain_length(0)]
-    origin.open_segment(0, first, toc_bytes)
-    toc = origin.read_toc(first)
-    checker = sealed.FileChecker(toc)
-    with contextlib.closing(sealed.start_local(origin, toc, toc_bytes, key, subject)) as writer:
-        sink.write(writer.head_part)
-        sink.write(writer.first)
-        counter.add(len(first))
-        for index, piece in enumerate(stored, start=1):
-            plain = buffer[: head.plain_length(index)]
-            origin.open_segment(index, piece, plain)
-            checker.update(plain)
-            sink.write(writer.seal_segment(index, plain))
-            counter.add(len(piece))
-    checker.finish()
-
-
-def _stored(links: Links, file: int, head: Head) -> Generator[bytes, None, None]:
-    """Give out the stored segments in order, downloading a few ahead: only ciphertext waits in memory."""
-    waiting: deque[Future[bytes]] = deque()
-    with ThreadPoolExecutor(AHEAD, thread_name_prefix="strongroom-fetch") as pool:
-        try:
-            for index in range(head.segment_count):
-                waiting.append(pool.submit(links.read, file, head.offset(index), head.stored_length(index)))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+def _local_key(staging: Staging, index: int, keystore: Keystore) -> ModelKey:
+    if index == len(staging.keys):
+        staging.keys.append(os.urandom(16).hex())
+        return make_key(keystore, staging.keys[index])
+    secret = keystore.get(staging.keys[index])
+    if secret is None:
+        raise StoreError(Code.STORE_DAMAGED, "the key of a download that was begun is gone", where=staging.name)
+    try:
+        return ModelKey(secret)
+    finally:
+        wipe(secret)

@@ -188,7 +188,8 @@ class Folder:
                 if error.errno != errno.EROFS:
                     raise
                 return os.open(name, os.O_RDONLY | flags, dir_fd=self.handle)  # enough for flock on local disks
-            if stat.S_IMODE(os.fstat(handle).st_mode) != FILE_MODE:
+            status = os.fstat(handle)
+            if stat.S_IMODE(status.st_mode) != FILE_MODE and status.st_nlink == 1:  # else it is not ours alone
                 os.fchmod(handle, FILE_MODE)
             return handle
 

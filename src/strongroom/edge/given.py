@@ -5,7 +5,9 @@ import re
 import stat
 from pathlib import Path
 
-from strongroom.errors import Code, InputError, IntegrityError, RefusedError
+from strongroom.edge.folder import Folder
+from strongroom.edge.store import OURS, TRUST
+from strongroom.errors import Code, InputError, IntegrityError, RefusedError, SetupError
 from strongroom.wire import trust as trust_of
 from strongroom.wire.trust import Trust
 
@@ -54,6 +56,29 @@ def directory(value: object, what: str) -> Path:
         return path(value, what).resolve()
     except (OSError, RuntimeError):  # links that go in a circle
         raise InputError(Code.PATH, f"{what} leads nowhere", next_step="give another directory") from None
+
+
+def home(home: object) -> Path:
+    """Return the device directory: as given, else $STRONGROOM_HOME, else the user's own. Raises as `directory`."""
+    if home is not None:
+        return directory(home, "home")
+    named = os.environ.get("STRONGROOM_HOME")
+    return directory(named or "~/.local/share/strongroom", "STRONGROOM_HOME" if named else "home")
+
+
+def own_trust(home: Path) -> bytes:
+    """Return the trust document that its user put into a device directory.
+
+    Raises:
+        SetupError: CONFIG, if there is none; PERMISSIONS.
+        StoreError: as `folder.translated`.
+    """
+    with Folder.open(home, ours=OURS.__contains__) as folder:
+        data = folder.read(TRUST, limit=trust_of.MAX_SIZE)
+    if data is None:
+        step = f"put the trust.json of your strongroom there, or name it: --trust FILE, trust={TRUST!r}"
+        raise SetupError(Code.CONFIG, "this device has no trust.json", where=str(home / TRUST), next_step=step)
+    return data
 
 
 def server(url: object, trust: Trust) -> None:

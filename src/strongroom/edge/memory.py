@@ -4,6 +4,7 @@ Best effort, and said so: Python may copy what passes through it, and root reads
 Whether pages may go to swap depends on how much memory this process may lock (RLIMIT_MEMLOCK, often 8 MiB).
 """
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from strongroom.errors import Code, InputError, StoreError
+from strongroom.sealed.pages import advise
 from strongroom.sealed.wiping import wipe, wipe_bytes
 
 _ADVICE = ("MADV_DONTDUMP", "MADV_DONTFORK")  # not in core dumps, not in children
@@ -31,7 +33,16 @@ class PrivateBuffer:
         locked: whether the system promised to keep all of it out of swap.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, huge: bool = False) -> None:
+        """Map the memory; its pages come when they are first written.
+
+        Args:
+            size: bytes.
+            huge: ask for huge pages, where the system leaves that to programs (docs/performance.md).
+
+        Raises:
+            StoreError: MEMORY.
+        """
         self.size = size
         self.locked = False
         self._owner = os.getpid()
@@ -44,6 +55,9 @@ class PrivateBuffer:
             advice = getattr(mmap, name, None)
             if advice is not None:  # Linux has both
                 self._pages.madvise(advice)
+        if huge and _LINUX:
+            with contextlib.suppress(OSError):  # a kernel built without them
+                self._pages.madvise(mmap.MADV_HUGEPAGE)
         self._view: memoryview | None = memoryview(self._pages)[:size]
         if size:
             self.locked = _lock(ctypes.addressof(ctypes.c_char.from_buffer(self._view)), size)
@@ -111,14 +125,14 @@ class TransientBytes:
     interned or compared, and whoever gets it must not keep it beyond the block (they would see zeros).
     """
 
-    def __init__(self, source: memoryview) -> None:
-        """Copy the source in.
+    def __init__(self, *sources: bytes | memoryview) -> None:
+        """Copy the sources in, one after the other.
 
         Raises:
             InputError: ARGUMENT, for fewer than two bytes: CPython shares such objects with the whole process.
             StoreError: MEMORY.
         """
-        size = source.nbytes
+        size = sum(len(one) for one in sources)  # of bytes, as all views of this project are
         if size < 2:
             raise InputError(Code.ARGUMENT, f"{size} bytes are no model")
         make, address = ctypes.pythonapi.PyBytes_FromStringAndSize, ctypes.pythonapi.PyBytes_AsString
@@ -130,9 +144,12 @@ class TransientBytes:
             raise _no_memory(size) from None
         self._place = address(self._value), size
         # Not DONTFORK: these pages are the allocator's, and a child's allocator must find something there.
-        _advise(*self._place, _DONTDUMP, _WIPEONFORK)
+        advise(*self._place, _DONTDUMP, _WIPEONFORK)
         inside = memoryview((ctypes.c_char * size).from_address(self._place[0])).cast("B")
-        inside[:] = source
+        done = 0
+        for one in sources:
+            inside[done : done + len(one)] = one
+            done += len(one)
 
     def __enter__(self) -> bytes:
         return self._value
@@ -141,7 +158,7 @@ class TransientBytes:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         wipe_bytes(self._value)
-        _advise(*self._place, _DODUMP, _KEEPONFORK)  # the allocator may give these pages to others
+        advise(*self._place, _DODUMP, _KEEPONFORK)  # the allocator may give these pages to others
 
 
 def _lock(address: int, size: int) -> bool:
@@ -150,17 +167,6 @@ def _lock(address: int, size: int) -> bool:
     if call is None:
         return False
     return bool(call(ctypes.c_void_p(address), ctypes.c_size_t(size), ctypes.c_int(_ONFAULT)) == 0)
-
-
-def _advise(address: int, size: int, *advice: int) -> None:
-    """Give advice about the whole pages in a range; what shares its first or last page with others is left as it is."""
-    call = getattr(_LIBC, "madvise", None)
-    first = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
-    length = (address + size) // mmap.PAGESIZE * mmap.PAGESIZE - first
-    if call is None or length <= 0:
-        return
-    for one in advice:
-        call(ctypes.c_void_p(first), ctypes.c_size_t(length), ctypes.c_int(one))
 
 
 def _no_memory(size: int) -> StoreError:

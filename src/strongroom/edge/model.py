@@ -81,20 +81,25 @@ class Model:
         self._check_open()
         return bytes_.only_file({path: self._lend(path) for path in self._places})
 
-    def session(self, **options: Any) -> Any:  # noqa: ANN401 - the runtime's own object and its own options
+    def session(self, file: str | None = None, **options: Any) -> Any:  # noqa: ANN401 - the runtime's own object and its own options
         """Return the runtime's own object, such as an `onnxruntime.InferenceSession`.
 
-        The runtime may keep weights in memory of its own as long as that object lives: drop it with the block.
+        The runtime may keep weights in memory of its own as long as that object lives: drop it with the block. One
+        that computes from the model's own memory refuses to run after the block, with InputError CLOSED.
 
         Args:
+            file: which file to run, such as "decoder/model.onnx"; it may be left out where only one can be run.
             options: passed on to the runtime.
 
         Raises:
-            InputError: RUNTIME if nothing here runs it, CLOSED after the block.
+            InputError: RUNTIME if nothing here runs it or the file must be named, PATH if there is no such file,
+                ARGUMENT if an option would write the model to disk, CLOSED after the block.
+            RefusedError: LEASE_EXPIRED, if the lease has ended inside the block.
             SetupError: MISSING_EXTRA, with the line that installs the runtime.
         """
         self._check_open()
-        return runtimes.open_session(self.format, {path: self._lend(path) for path in self._places}, options)
+        files = {path: self._lend(path) for path in self._places}
+        return runtimes.open_session(self.format, files, options, file=file, check=_Whole(self._buffers))
 
     def close(self) -> None:
         """Release every view and wipe the memory. Closing twice is no error."""
@@ -131,3 +136,15 @@ class Model:
             raise InputError(Code.CLOSED, "the model is closed and wiped", where=self.name, next_step=step)
         if self._watch is not None:
             self._watch.check()
+
+
+class _Whole:
+    """Asks whether memory still holds what was opened; a session keeps this, and not the model."""
+
+    def __init__(self, buffers: tuple[PrivateBuffer, ...]) -> None:
+        self._buffers = buffers
+
+    def __call__(self) -> None:
+        """Raise InputError CLOSED once it is wiped, and in a forked child, which does not have it."""
+        for buffer in self._buffers:
+            _ = buffer.view

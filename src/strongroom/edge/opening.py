@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from strongroom import sealed
+from strongroom.edge import tombstones
 from strongroom.edge.enrol import thumbprint
 from strongroom.edge.fetch import subject_of
 from strongroom.edge.memory import PrivateBuffer
@@ -18,6 +19,7 @@ from strongroom.edge.watch import BEAT, Watch
 from strongroom.errors import Code, IntegrityError, InternalError, RefusedError, SetupError, StoreError, StrongroomError
 from strongroom.names import Reference
 from strongroom.sealed import FileReadable, Opened
+from strongroom.signing import Signer
 from strongroom.wire import trust as trust_of
 from strongroom.wire.lease import check_open, offline_until, read_lease
 from strongroom.wire.messages import Lease
@@ -49,22 +51,27 @@ def check_usable(store: Store, state: State, install: Install) -> Lease:
 
 def lease_of(store: Store, state: State, install: Install) -> Lease:
     """Return an install's lease, checked but for its end. Raises as `check_usable`."""
-    signer = store.keystore.device_key()
     if state.identity is None:
         raise not_enrolled(store.home)
-    if signer is None:
-        step = "move the device directory away and enrol again"
-        raise StoreError(Code.STORE_DAMAGED, "the device key is gone", where=str(store.home), next_step=step)
     return read_lease(
         install.lease,
         trust_of.read(state.trust_document()),
-        device_key=thumbprint(signer.public),
+        device_key=thumbprint(device_key(store).public),
         account=state.identity.account,
         model=install.model,
         version=install.version,
         files=tuple(file.head for file in install.files),
         at=None,
     )
+
+
+def device_key(store: Store) -> Signer:
+    """Return the device key. Raises StoreError: STORE_DAMAGED if it is gone, or as the keystore."""
+    signer = store.keystore.device_key()
+    if signer is None:
+        step = "move the device directory away and enrol again"
+        raise StoreError(Code.STORE_DAMAGED, "the device key is gone", where=str(store.home), next_step=step)
+    return signer
 
 
 @dataclass(slots=True)
@@ -87,7 +94,7 @@ class _Chooser:
     def __call__(self, state: State) -> Install:
         install = self.find(state)
         if install is None:
-            raise not_installed(self.reference)
+            raise tombstones.wiped(state, self.reference) or not_installed(self.reference)
         if install.damaged:
             raise damaged(install, "an installed file failed a check before")
         self.lease = check_usable(self.store, state, install)
@@ -95,7 +102,9 @@ class _Chooser:
         return install
 
 
-def open_installed(store: Store, reference: Reference, on_close: Callable[[], None], *, beat: float = BEAT) -> Model:
+def open_installed(
+    store: Store, reference: Reference, on_close: Callable[[], None], *, beat: float = BEAT, huge: bool = False
+) -> Model:
     """Open an installed model whole into private memory; nothing is sent anywhere.
 
     Args:
@@ -103,17 +112,18 @@ def open_installed(store: Store, reference: Reference, on_close: Callable[[], No
         reference: what to open.
         on_close: called after the model was wiped.
         beat: seconds between two notes of the time while it is open.
+        huge: ask for huge pages.
 
     Raises:
         SetupError: NOT_INSTALLED, NOT_ENROLLED.
-        RefusedError: LEASE_EXPIRED, CLOCK.
+        RefusedError: LEASE_EXPIRED, CLOCK, WIPED.
         IntegrityError: FILE_*; the install is then remembered as damaged. SIGNATURE, LEASE_MISMATCH, of its lease.
         StoreError: STORE_DAMAGED (remembered too), LOCKED, STORE_IO, MEMORY.
     """
     choose = _Chooser(store, reference, lambda state: state.find(reference))
     try:
         with store.opened(choose) as found:
-            return _open(found, choose.found, on_close, watch=_watcher(store, found, beat))
+            return _open(found, choose.found, on_close, huge=huge, watch=_watcher(store, found, beat))
     except (IntegrityError, StoreError) as error:
         install = choose.install  # what goes wrong before there is one is the lease's trouble, and no file's
         if install is not None and (isinstance(error, IntegrityError) or error.code == Code.STORE_DAMAGED):
@@ -163,7 +173,7 @@ def _watcher(store: Store, found: OpenInstall, beat: float) -> Callable[[Lease],
             return None if install is None else lease_of(store, state, install)
         return None
 
-    return lambda lease: Watch(store, found.state.clock, lease, renewed, beat=beat)
+    return lambda lease: Watch(store, found.state, lease, renewed, beat=beat)
 
 
 def _open(
@@ -171,6 +181,7 @@ def _open(
     lease: Lease,
     on_close: Callable[[], None],
     *,
+    huge: bool = False,
     checksums: bool = False,
     watch: Callable[[Lease], Watch] | None = None,
 ) -> Model:
@@ -180,7 +191,7 @@ def _open(
     parts: list[Opened] = []
     try:
         for file, handle, key in zip(install.files, found.handles, found.keys, strict=True):
-            holder = _Holder()
+            holder = _Holder(huge=huge)
             opened = sealed.open_local(
                 FileReadable(handle, file.size, f"{install.model} {install.version}"),
                 key,
@@ -220,9 +231,10 @@ def _check_paths(install: Install, parts: list[Opened]) -> None:
 class _Holder:
     """Gives the reader private memory, and keeps hold of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, huge: bool) -> None:
+        self._huge = huge
         self.buffer: PrivateBuffer | None = None
 
     def allocate(self, size: int) -> memoryview:
-        self.buffer = PrivateBuffer(size)
+        self.buffer = PrivateBuffer(size, huge=self._huge)
         return self.buffer.view

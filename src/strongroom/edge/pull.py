@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from strongroom.edge import clock, fetch, request
 from strongroom.edge.exchange import Line
-from strongroom.edge.fetch import Links, Progress
+from strongroom.edge.fetch import Progress
+from strongroom.edge.links import Links
 from strongroom.edge.request import Release
 from strongroom.edge.state import Identity, Install, LocalFile, State
 from strongroom.edge.store import Store
@@ -13,6 +14,7 @@ from strongroom.errors import Code, IntegrityError, RefusedError
 from strongroom.names import Reference
 from strongroom.wire import trust as trust_of
 from strongroom.wire.lease import check_open, known, offline_until
+from strongroom.wire.messages import Lease
 from strongroom.wire.trust import Trust
 
 
@@ -75,14 +77,19 @@ def pull(
             install = _renewed(store, trust, release, wanted, here)
     finally:
         release.wipe()
+    return installed(wanted, install, release.lease, fetched=bool(release.keys))
+
+
+def installed(wanted: Reference, install: Install, lease: Lease, *, fetched: bool) -> Installed:
+    """Say what is on this device now, for a reference."""
     return Installed(
         reference=str(wanted),
         model=install.model,
         version=install.version,
         size=sum(file.size for file in install.files),
-        lease_expires=release.lease.expires,
-        fetched=bool(release.keys),
-        offline_until=offline_until(release.lease),
+        lease_expires=lease.expires,
+        fetched=fetched,
+        offline_until=offline_until(lease),
     )
 
 
@@ -117,7 +124,7 @@ def _fetched(
     links = Links(line.exchange, urls, lambda: request.fresh_links(line, identity, grant))
     with (
         fetch.read_headings(links, grant, release.keys, trust.owner) as headings,
-        store.staging(fetch.size_on_disk(headings)) as staging,
+        store.staging(grant.model, grant.version, fetch.named(grant), fetch.size_on_disk(headings)) as staging,
     ):
         subject = fetch.subject_of(grant.model, grant.version)
         files = fetch.fetch(links, headings, staging, store.keystore, subject, progress)

@@ -139,6 +139,7 @@ class Partial(Message):
     model: str
     version: str
     files: tuple[PartialFile, ...]
+    at: int  # when it was last gone on with, within a day
 
     SHAPE = Object(
         {
@@ -146,6 +147,7 @@ class Partial(Message):
             "model": Text(64, MODEL),
             "version": Text(64, VERSION),
             "files": Array(Record(PartialFile), most=16, least=1),
+            "at": TIME,
         }
     )
 
@@ -247,13 +249,20 @@ def decode(data: bytes, key: bytes | bytearray, *, where: str) -> State:
     """
     try:
         fields = _FRAME.check(canonical.decode(data, limit=LIMIT, where=where), where)
-        if not hmac.compare_digest(fields["mac"], _mac(canonical.encode(fields["state"]), key)):
-            what = "the device's memory was altered, or belongs to another key"
-            raise StoreError(Code.STORE_DAMAGED, what, where=where, next_step=_NEXT_STEP)
-        return State.from_value(fields["state"], "state")
     except IntegrityError as error:
         what = f"the device's memory cannot be read: {error.what}"
         raise StoreError(Code.STORE_DAMAGED, what, where=where, next_step=_NEXT_STEP) from None
+    if not hmac.compare_digest(fields["mac"], _mac(canonical.encode(fields["state"]), key)):
+        what = "the device's memory was altered, or belongs to another key"
+        raise StoreError(Code.STORE_DAMAGED, what, where=where, next_step=_NEXT_STEP)
+    try:
+        return State.from_value(fields["state"], "state")
+    except IntegrityError as error:  # nothing is wrong with it: it is not ours to read
+        what, step = (
+            f"another strongroom wrote the device's memory: {error.what}",
+            f"update strongroom, or {_NEXT_STEP}",
+        )
+        raise StoreError(Code.STORE_DAMAGED, what, where=where, next_step=step) from None
 
 
 def lost(where: str, what: str) -> StoreError:

@@ -4,9 +4,9 @@
     keystore/    keys of the file keystore                      incoming/<random>/      a version on its way in
     trust.json   put there by the user before enrolling         models/<random>/        whole versions, n.srm each
 
-A version is written to `incoming/`, made durable, moved to `models/`, and becomes active with the next state.json;
-only then is what it replaces removed. Whatever no valid state names is a leftover of a crash (docs/spec/protocol.md
-section 13).
+A version is named in the state, written to `incoming/` (incoming.py), made durable, moved to `models/`, and becomes
+active with the next state.json; only then is what it replaces removed. Whatever no valid state names is a leftover of a
+crash (docs/spec/protocol.md section 13).
 """
 
 import contextlib
@@ -16,38 +16,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from strongroom.edge import state as memory_of
+from strongroom.edge import incoming as arriving
+from strongroom.edge import tombstones
 from strongroom.edge.clock import Anchor, Reading, advance, read_clocks
 from strongroom.edge.folder import FRESH, Folder
+from strongroom.edge.incoming import INCOMING, Staging, Wanted, file_name
 from strongroom.edge.keystore import Keystore
 from strongroom.edge.lock import locked
-from strongroom.edge.state import Install, State
+from strongroom.edge.remembered import MODELS, STATE, Remembered
+from strongroom.edge.state import Install, Partial, State
 from strongroom.errors import Code, SetupError, StoreError, StrongroomError
 from strongroom.sealed import ModelKey
 from strongroom.sealed.wiping import wipe
 
-STATE, TRUST, MODELS, INCOMING, KEYS = "state.json", "trust.json", "models", "incoming", "keystore"
+TRUST, KEYS = "trust.json", "keystore"
 STORE_LOCK, PULL_LOCK = "store.lock", "pull.lock"
 OURS = frozenset({STATE, TRUST, MODELS, INCOMING, KEYS, STORE_LOCK, PULL_LOCK})
-STATE_KEY = "state"  # name of the MAC key in the keystore
 PATIENCE, PULL_PATIENCE = 10.0, 600.0  # seconds to wait for another process: short changes, whole downloads
-SPARE = 4_194_304  # bytes left free on the disk beside what a version needs
 _UNWRITABLE = {Code.DISK_FULL, Code.PERMISSIONS, Code.STORE_IO}  # the machine's trouble: nothing is damaged
 _log = logging.getLogger(__name__)
-
-
-class Staging:
-    """A version on its way in: a directory nobody reads yet."""
-
-    def __init__(self, name: str, folder: Folder) -> None:
-        self.name = name
-        self.folder = folder
-        self.keys: list[str] = []  # names in the keystore, to be destroyed if the version does not become active
-        self.moved = False  # from then on the state on the disk decides what is a leftover
-
-    def create(self, index: int) -> int:
-        """Make the file of this index and return its descriptor. Raises StoreError."""
-        return self.folder.create(file_name(index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +62,7 @@ class Store:
         self.home = home
         self.keystore = keystore
         self.clocks = clocks
+        self._memory = Remembered(home, keystore)
         self._patience = patience
         self._pull_patience = pull_patience
         self._unwritten: Anchor | None = None  # the clock, where the disk does not take it
@@ -87,7 +75,11 @@ class Store:
             StoreError: STORE_DAMAGED, with how to begin anew; else as `folder.translated`.
         """
         with self._folder() as home:
-            return self._read(home)
+            return self._memory.read(home)
+
+    def glance(self) -> object:
+        """Return what is another thing as soon as the state was written again; costs one call of the system."""
+        return self._memory.glance()
 
     def need(self) -> State:
         """Return what is remembered.
@@ -104,8 +96,7 @@ class Store:
     def found(self, state: State) -> None:
         """Write the first state of an installation, with a fresh MAC key if there is none. Raises StoreError."""
         with self._folder() as home, locked(home, STORE_LOCK, self._patience):
-            if STATE_KEY not in self.keystore.names():
-                self.keystore.put(STATE_KEY, os.urandom(32))
+            self._memory.make_key()
             self._write(home, state)
 
     def keep_trust(self, document: bytes) -> None:
@@ -179,15 +170,23 @@ class Store:
                 os.close(handle)
 
     @contextlib.contextmanager
-    def pulling(self) -> Iterator[None]:
-        """Be the one process that fetches; what an interrupted one left is removed first.
+    def pulling(self, *, patience: float | None = None) -> Iterator[None]:
+        """Be the one process that fetches, renews or wipes; what an interrupted one left is removed first.
+
+        Args:
+            patience: seconds to wait for another one; by default those of a whole download.
 
         Raises:
             StoreError: LOCKED if another process fetches for too long; else as `read`.
         """
-        with self._folder() as home, locked(home, PULL_LOCK, self._pull_patience):
+        with self._folder() as home, locked(home, PULL_LOCK, self._pull_patience if patience is None else patience):
             self._clean(home)
             yield
+
+    def sweep(self) -> None:
+        """Destroy and remove now what the state does not name. The caller holds `pulling`. Raises as `pulling`."""
+        with self._folder() as home:
+            self._clean(home)
 
     def clean(self) -> None:
         """Remove what an interrupted process left, unless one is at work or the disk takes no change.
@@ -206,29 +205,39 @@ class Store:
                     raise
 
     @contextlib.contextmanager
-    def staging(self, size: int) -> Iterator[Staging]:
-        """Make a directory for a version of `size` bytes on its way in; what is left of it at the end goes.
+    def staging(self, model: str, version: str, wanted: Wanted, size: int) -> Iterator[Staging]:
+        """Give out the directory of a version on its way in, with what came of it before, named in the state.
+
+        It stays, to be gone on with, if the block ends by a trouble of the network or of this machine; otherwise it
+        goes, with its keys, unless the version became active. The caller holds `pulling`.
+
+        Args:
+            model: its model.
+            version: its version.
+            wanted: file_id and head of each file; what was begun from others is destroyed.
+            size: bytes of the disk it will take in all.
 
         Raises:
+            SetupError: NOT_ENROLLED.
             StoreError: DISK_FULL before anything is written; else as `folder.translated`.
         """
-        name = os.urandom(16).hex()
-        with self._folder() as home, home.folder(INCOMING) as incoming:
-            free = home.free()
-            if free < size + SPARE:
-                what = f"{size + SPARE} bytes are needed, {free} are free"
-                step = "free some space and try again; what was installed is untouched"
-                raise StoreError(Code.DISK_FULL, what, where=str(self.home), next_step=step)
-            with incoming.folder(name) as folder:
-                staging = Staging(name, folder)
+        with self._folder() as home:
+            partial = self._partial(home, model, version, wanted, size)
+            with home.folder(INCOMING) as incoming, incoming.folder(partial.id) as folder:
+                staging = Staging(partial.id, folder, [file.key for file in partial.files])
                 try:
                     yield staging
-                except Exception:
-                    if staging.moved:
-                        raise
-                    with contextlib.suppress(StrongroomError):  # the next start removes what cannot be removed now
-                        self._discard(incoming, staging)
+                except Exception as error:
+                    if not staging.moved and not arriving.goes_on(error):
+                        with contextlib.suppress(StrongroomError):  # the next start removes what cannot be removed now
+                            self._give_up(home, staging.name)
                     raise
+
+    def partials(self) -> tuple[tuple[Partial, int], ...]:
+        """Return the versions that are on their way in, and how many bytes of the disk each takes. Raises as `need`."""
+        state = self.need()
+        with self._folder() as home:
+            return tuple((one, arriving.room_taken(home, one.id)) for one in state.partials)
 
     def activate(self, staging: Staging, change: Callable[[State], State]) -> State:
         """Make a staged version the active one: move it, write the state, remove what it replaced.
@@ -240,16 +249,13 @@ class Store:
         """
         staging.folder.sync()
         with self._folder() as home, locked(home, STORE_LOCK, self._patience):
-            old = self._read(home)
-            if old is None:
-                raise not_enrolled(self.home)
-            state = change(old)  # before anything moves: what is refused leaves nothing
+            state = arriving.without(change(self._need(home)), staging.name)  # what is refused moves nothing
             with home.folder(INCOMING) as incoming, home.folder(MODELS) as models:
                 staging.moved = True
                 incoming.move(staging.name, models)
             self._write(home, state)
             with contextlib.suppress(StrongroomError):  # the version is active; the next start removes what is left
-                self._remove_unnamed(home, state)
+                arriving.remove_unnamed(home, self.keystore, state)
             return state
 
     def mark_damaged(self, install: Install) -> None:
@@ -264,41 +270,19 @@ class Store:
     def _folder(self) -> Folder:
         return Folder.open(self.home, ours=OURS.__contains__)
 
-    def _read(self, home: Folder) -> State | None:
-        where = str(self.home / STATE)
-        data = home.read(STATE, limit=memory_of.LIMIT)
-        if data is None:
-            if home.has(MODELS):
-                with home.folder(MODELS) as models:
-                    if models.names():
-                        raise memory_of.lost(where, "the device's memory is gone while models are still here")
-            return None
-        with self._state_key() as key:
-            return memory_of.decode(data, key, where=where)
-
     def _write(self, home: Folder, state: State) -> None:
-        with self._state_key() as key:
-            data = memory_of.encode(state, key)
-        memory_of.check_readable(data)
-        home.write(STATE, data)
+        self._memory.write(home, state)
         self._unwritten = None
 
-    @contextlib.contextmanager
-    def _state_key(self) -> Iterator[bytearray]:
-        """Give out the key of the state's MAC for the block, and wipe it."""
-        key = self.keystore.get(STATE_KEY)
-        if key is None:
-            raise memory_of.lost(str(self.home / STATE), "the key of the device's memory is gone")
-        try:
-            yield key
-        finally:
-            wipe(key)
+    def _need(self, home: Folder) -> State:
+        state = self._memory.read(home)
+        if state is None:
+            raise not_enrolled(self.home)
+        return state
 
     def _ticked(self, home: Folder, *, keep: bool) -> State:
         """Return the state with its clock moved to now, written down if that can be and is wanted."""
-        old = self._read(home)
-        if old is None:
-            raise not_enrolled(self.home)
+        old = self._need(home)
         known = old.clock if self._unwritten is None or self._unwritten.seen < old.clock.seen else self._unwritten
         new = replace(old, clock=advance(known, self.clocks()))
         if keep and new != old:
@@ -317,9 +301,7 @@ class Store:
             _log.warning("the device directory takes no change; what is installed still opens: %s", error)
 
     def _update(self, home: Folder, change: Callable[[State], State]) -> State:
-        old = self._read(home)
-        if old is None:
-            raise not_enrolled(self.home)
+        old = self._need(home)
         new = change(old)
         if new != old:
             self._write(home, new)
@@ -327,39 +309,53 @@ class Store:
 
     def _clean(self, home: Folder) -> None:
         with locked(home, STORE_LOCK, self._patience):
-            state = self._read(home)
-            if state is None:
-                return
-            home.sync()  # the state just read may not be durable yet: what it no longer names must not go first
+            state = self._memory.read(home)
             for name in home.names():
                 if name.startswith(FRESH):
                     home.remove(name)
-            with home.folder(INCOMING) as incoming:
-                for name in incoming.names():
-                    incoming.remove_folder(name)
             self.keystore.clean()
-            self._remove_unnamed(home, state)
+            if state is None:
+                return
+            home.sync()  # the state just read may not be durable yet: what it no longer names must not go first
+            kept = arriving.without_old(state)
+            if kept != state:
+                self._write(home, kept)
+                state = kept
+            arriving.remove_unnamed(home, self.keystore, state)
+            signer = self.keystore.device_key() if tombstones.unfinished(state) else None
+            settled = tombstones.settle(state, signer)  # by now everything else is gone for good
+            if settled != state:
+                self._write(home, settled)
 
-    def _remove_unnamed(self, home: Folder, state: State) -> None:
-        """Destroy keys and remove versions that the state does not name: keys first, so that no kept copy opens."""
-        keys = {STATE_KEY, *(file.key for one in state.installs for file in one.files)}
-        for name in self.keystore.names():
-            if name not in keys:
-                self.keystore.destroy(name)
-        with home.folder(MODELS) as models:
-            for name in models.names():
-                if name not in {one.id for one in state.installs}:
-                    models.remove_folder(name)
+    def _partial(self, home: Folder, model: str, version: str, wanted: Wanted, size: int) -> Partial:
+        """Find the partial to go on with, or name a new one in the state; other ones of the model go first."""
+        with locked(home, STORE_LOCK, self._patience):
+            state = self._need(home)
+            now = max(state.clock.seen, self.clocks().wall)  # a wall clock that is ahead keeps it longer, no more
+            found = arriving.find(state, model, version, wanted)
+            if found is not None and not {file.key for file in found.files} <= {*self.keystore.names()}:
+                found = None  # its keys are gone, and with them whatever lies there
+            state = self._written_down(home, arriving.with_partial(state, model, found), state)
+            arriving.check_room(home, found, size)
+            if found is not None:
+                self._written_down(home, arriving.touched(state, found, now), state)
+                return found
+            partial = arriving.begin(model, version, wanted, now)
+            arriving.make_keys(self.keystore, partial)
+            self._written_down(home, arriving.with_partial(state, model, partial), state)
+            return partial
 
-    def _discard(self, incoming: Folder, staging: Staging) -> None:
-        for key in staging.keys:
-            self.keystore.destroy(key)
-        incoming.remove_folder(staging.name)
+    def _give_up(self, home: Folder, name: str) -> None:
+        with locked(home, STORE_LOCK, self._patience):
+            state = self._need(home)
+            self._written_down(home, arriving.without(state, name), state)
 
-
-def file_name(index: int) -> str:
-    """Return the name of a version's file: by position, never by what someone called it."""
-    return f"{index}.srm"
+    def _written_down(self, home: Folder, new: State, old: State) -> State:
+        """Write the state if it is another, and remove what it does not name any more."""
+        if new != old:
+            self._write(home, new)
+            arriving.remove_unnamed(home, self.keystore, new)
+        return new
 
 
 def not_enrolled(home: Path) -> SetupError:

@@ -23,6 +23,7 @@ ROLES = ("admin", "publisher", "operator", "auditor", "security")
 KEEPERS = ("admin", "operator")
 READERS = ("admin", "operator", "auditor", "security")
 MOST_LISTED = 100
+RESTRICTED = "restricted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,31 @@ async def list_accounts(office: Office, operator: Operator, after: str) -> tuple
     async with office.ledger.begin() as tx:
         rows = await tx.accounts(after=after, limit=MOST_LISTED)
         return tuple([AccountView(row, tuple(user.name for user in await tx.users(row.id))) for row in rows])
+
+
+async def set_restricted(
+    office: Office, operator: Operator, account: str, visit: Visit, *, restricted: bool
+) -> AccountView:
+    """Restrict an account, or restore it. Saying it again is harmless.
+
+    While it is restricted, its users enrol nothing and its devices get no release and no renewal; they can still fetch
+    wipe orders and report on them.
+
+    Raises:
+        DeniedError: FORBIDDEN or NOT_FOUND.
+    """
+    what = "restrict an account" if restricted else "restore an account"
+    await allow(office, operator, KEEPERS, what, visit.reference)
+    state, name = (RESTRICTED, Event.ACCOUNT_RESTRICTED) if restricted else (ACTIVE, Event.ACCOUNT_RESTORED)
+    async with office.ledger.begin() as tx:
+        row = await _account(tx, account)
+        if row.state != state:
+            await tx.set_account_state(row.id, state)
+            await tx.add_audit(
+                event(name, at=visit.now, actor=operator.id, subject=row.id, name=row.name, reference=visit.reference)
+            )
+        users = tuple(user.name for user in await tx.users(row.id))
+    return AccountView(dataclasses.replace(row, state=state), users)
 
 
 async def add_entitlement(office: Office, operator: Operator, right: Right, visit: Visit) -> EntitlementView:

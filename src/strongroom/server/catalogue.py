@@ -7,7 +7,7 @@ from strongroom.canonical import MAX_INTEGER
 from strongroom.errors import Code, DeniedError
 from strongroom.server.accounts import MOST_LISTED, ROLES, allow
 from strongroom.server.office import Office
-from strongroom.server.ports import Operator, Version
+from strongroom.server.ports import Operator, Standing, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class ModelView:
     """A model: its versions newest first, its channels, and the place in order that comes next."""
 
     model: str
-    channels: dict[str, str]
+    channels: tuple[Standing, ...]
     versions: tuple[Version, ...]
     next: tuple[int, int]  # (epoch, counter)
 
@@ -40,12 +40,13 @@ class VersionView:
     files: tuple[FileView, ...]
 
 
-async def list_models(office: Office, operator: Operator, after: str) -> tuple[tuple[str, dict[str, str]], ...]:
+async def list_models(office: Office, operator: Operator, after: str) -> tuple[tuple[str, list[Standing]], ...]:
     """Return up to 100 models after the given name, each with its channels. Raises DeniedError(FORBIDDEN)."""
     await allow(office, operator, ROLES, "list models")
     async with office.ledger.begin() as tx:
         found = await tx.models(after=after, limit=MOST_LISTED)
-        return tuple([(name, await tx.channels(name)) for name in found])
+        standings = await tx.standings(found)
+    return tuple((name, [one for one in standings if one.model == name]) for name in found)
 
 
 async def show_model(office: Office, operator: Operator, model: str) -> ModelView:
@@ -58,13 +59,13 @@ async def show_model(office: Office, operator: Operator, model: str) -> ModelVie
     await allow(office, operator, ROLES, "show a model")
     names.check("model", model)
     async with office.ledger.begin() as tx:
-        channels = await tx.channels(model)
+        channels = await tx.standings([model])
         versions = await tx.versions(model)
         newest = await tx.newest_counter(model)
     epoch, counter = newest or (1, 0)
     ordered = office.trust.epoch_of(model)
     following = (ordered, 1) if ordered > epoch else (epoch, min(counter + 1, MAX_INTEGER))  # shown, whatever is there
-    return ModelView(model, channels, tuple(versions), following)
+    return ModelView(model, tuple(channels), tuple(versions), following)
 
 
 async def show_version(office: Office, operator: Operator, model: str, version: str) -> VersionView:

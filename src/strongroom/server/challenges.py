@@ -11,7 +11,7 @@ from strongroom.server.office import Office
 from strongroom.server.ports import ChallengeRow
 from strongroom.wire.messages import ChallengeAnswer, ChallengeRequest
 
-ENROL, RELEASE, URLS = "enrol", "release", "urls"
+ENROL, RELEASE, URLS, RENEW = "enrol", "release", "urls", "renew"
 
 
 async def issue(office: Office, caller: Caller, request: ChallengeRequest, visit: Visit) -> ChallengeAnswer:
@@ -20,12 +20,12 @@ async def issue(office: Office, caller: Caller, request: ChallengeRequest, visit
     Nothing is looked up for `model`: asking for a challenge tells nobody which models there are.
 
     Raises:
-        InputError: ARGUMENT, if a release names no model, or the purpose does not fit the caller.
+        InputError: ARGUMENT, if a release or renewal names no model, or the purpose does not fit the caller.
     """
     if isinstance(caller, DeviceCaller) == (request.purpose == ENROL):
         raise InputError(Code.ARGUMENT, "this purpose does not go with this kind of token", where="purpose")
-    if request.purpose == RELEASE and request.model is None:
-        raise InputError(Code.ARGUMENT, "a challenge for a release names the model", where="model")
+    if request.purpose in (RELEASE, RENEW) and request.model is None:
+        raise InputError(Code.ARGUMENT, f"a challenge to {request.purpose} names the model", where="model")
     challenge = office.random(32)
     expires = visit.now + office.policy.challenge_seconds
     row = ChallengeRow(

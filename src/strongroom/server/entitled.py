@@ -1,7 +1,7 @@
 """May this account have this model, now? One look-up whose work does not depend on the answer (attacks B10, B11)."""
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from strongroom.canonical import JsonValue, encode
@@ -24,6 +24,16 @@ class Entitled:
     files: tuple[StoredFile, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the ledger holds that bears on one version; nothing of it is judged yet."""
+
+    rights: Sequence[Entitlement]
+    channels: Mapping[str, str]
+    version: Version | None
+    files: Sequence[StoredFile]
+
+
 def entitlement_mac(vault: KeyVault, row: Entitlement) -> bytes:
     """MAC every field of an entitlement with a vault key: writing to the database alone entitles nobody."""
     fields: list[JsonValue] = [row.id, row.account, row.user, row.model, row.channel, row.until, row.created]
@@ -39,20 +49,45 @@ async def find(office: Office, caller: DeviceCaller, model: str, selector: str, 
         DeniedError: NOT_FOUND, whatever the reason.
     """
     async with office.ledger.begin() as tx:
-        rows = await tx.entitlements(caller.account.id, model)
-        channels = await tx.channels(model)
-        version = await _selected(tx, model, selector)
-        files = await tx.files(version.id if version else _NOWHERE)
-    genuine = _genuine(office.vault, rows)
-    await _report(office, [row for row in rows if row not in genuine], caller, now)
-    allowed = any(_covers(row, caller, selector, channels, now) for row in genuine)
-    mine = tuple(file for file in files if file.account in (None, caller.account.id))
-    if version is None or version.state != READY or not mine or not allowed:
+        seen = await look_up(tx, caller, model, await selected(tx, model, selector))
+    return await judge(office, caller, seen, model, now, selector=selector)
+
+
+async def look_up(tx: Transaction, caller: DeviceCaller, model: str, version: Version | None) -> Seen:
+    """Read what `judge` needs: the same queries whether the version is there or not."""
+    rights = await tx.entitlements(caller.account.id, model)
+    channels = await tx.channels(model)
+    return Seen(rights, channels, version, await tx.files(version.id if version else _NOWHERE))
+
+
+async def judge(
+    office: Office, caller: DeviceCaller, seen: Seen, model: str, now: int, *, selector: str | None
+) -> Entitled:
+    """Say whether this caller may have a version now.
+
+    Args:
+        office: its vault, and its ledger for rows that somebody forged.
+        caller: the device.
+        seen: what `look_up` read.
+        model: model name.
+        now: Unix seconds.
+        selector: how it was asked for; None for a version the device holds already, to which a right on any channel
+            counts: a channel that moves on takes nothing away.
+
+    Raises:
+        DeniedError: NOT_FOUND, whatever the reason.
+    """
+    genuine = _genuine(office.vault, seen.rights)
+    await _report(office, [row for row in seen.rights if row not in genuine], caller, now)
+    allowed = any(_lives(row, caller, now) and _reaches(row, selector, seen.channels) for row in genuine)
+    mine = tuple(file for file in seen.files if file.account in (None, caller.account.id))
+    if seen.version is None or seen.version.state != READY or not mine or not allowed:
         raise DeniedError(Code.NOT_FOUND, "there is no such model for this account", where=model)
-    return Entitled(version, mine)
+    return Entitled(seen.version, mine)
 
 
-async def _selected(tx: Transaction, model: str, selector: str) -> Version | None:
+async def selected(tx: Transaction, model: str, selector: str) -> Version | None:
+    """Return what "@channel" or a version stands for, whoever asks."""
     if selector.startswith("@"):
         return await tx.channel_version(model, selector[1:])
     return await tx.version(model, selector)
@@ -73,12 +108,14 @@ async def _report(office: Office, forged: list[Entitlement], caller: DeviceCalle
                 await tx.add_audit(event(Event.ENTITLEMENT_FORGED, at=now, actor=caller.device.id, subject=row.id))
 
 
-def _covers(row: Entitlement, caller: DeviceCaller, selector: str, channels: Mapping[str, str], now: int) -> bool:
+def _lives(row: Entitlement, caller: DeviceCaller, now: int) -> bool:
     if row.account != caller.account.id or row.user not in (None, caller.user.id):
         return False
-    if row.until is not None and now >= row.until:
-        return False
-    if row.channel is None or selector == f"@{row.channel}":
+    return row.until is None or now < row.until
+
+
+def _reaches(row: Entitlement, selector: str | None, channels: Mapping[str, str]) -> bool:
+    if selector is None or row.channel is None or selector == f"@{row.channel}":
         return True
     # A right to a channel is a right to the version it points to now, by whatever name it is asked for.
     return channels.get(row.channel) == selector

@@ -54,13 +54,17 @@ class UserCaller:
 
 @dataclass(frozen=True, slots=True)
 class DeviceCaller:
-    """An enrolled device, its key proven by this very request."""
+    """An enrolled device, its key proven by this very request.
+
+    `barred`: blocked, or of a user or account that is restricted; it may hear of wipe orders and report on them.
+    """
 
     user: User
     account: Account
     device: DeviceRow
     key: PublicKey
     token: str = field(repr=False)
+    barred: bool = False
 
 
 Caller = UserCaller | DeviceCaller
@@ -82,18 +86,28 @@ async def identify_user(office: Office, visit: Visit, authorization: str | None,
         claims = office.tokens.read(token, now=visit.now)
         caller.actor = claims.subject
         if claims.scope != tokens.USER:
-            raise _token_refused()
+            raise token_refused()
         key = await _proven(office, visit, proof, token)
         async with office.ledger.begin() as tx:
             user = await tx.user(claims.subject)
             account = await tx.account(user.account) if user else None
         if user is None or account is None or user.state != ACTIVE or account.state != ACTIVE:
-            raise _token_refused()
+            raise token_refused()
         return UserCaller(user, account, key, token)
 
 
-async def identify_device(office: Office, visit: Visit, authorization: str | None, proof: str | None) -> DeviceCaller:
+async def identify_device(
+    office: Office, visit: Visit, authorization: str | None, proof: str | None, *, even_barred: bool = False
+) -> DeviceCaller:
     """Identify a device by its bound token (`Authorization: DPoP`) and a proof by the same key (RFC 9449).
+
+    Args:
+        office: tokens, counters, ledger.
+        visit: the request.
+        authorization: the header's text.
+        proof: the text of the header `DPoP`.
+        even_barred: let a barred device in as well if it was ever ordered to wipe something: whoever blocks a device
+            still wants it to hear of the order. Only for what gives it nothing else.
 
     Raises:
         DeniedError: UNAUTHENTICATED, TOKEN or PROOF.
@@ -103,19 +117,21 @@ async def identify_device(office: Office, visit: Visit, authorization: str | Non
         claims = office.tokens.read(token, now=visit.now)
         caller.actor = claims.subject
         if claims.scope != tokens.DEVICE:
-            raise _token_refused()
+            raise token_refused()
         key = await _proven(office, visit, proof, token)
         if dpop.jkt(key) != claims.jkt:  # a stolen token with the thief's own key
-            raise _token_refused()
+            raise token_refused()
         async with office.ledger.begin() as tx:
             device = await tx.device(claims.subject)
             user = await tx.user(device.user) if device else None
             account = await tx.account(device.account) if device else None
+            barred = any(row is not None and row.state != ACTIVE for row in (device, user, account))
+            ordered = await tx.orders(claims.subject, limit=1) if barred and even_barred else ()
         if device is None or user is None or account is None or device.thumbprint != thumbprint(key):
-            raise _token_refused()
-        if device.state != ACTIVE or user.state != ACTIVE or account.state != ACTIVE:
-            raise _token_refused()
-        return DeviceCaller(user, account, device, key, token)
+            raise token_refused()
+        if barred and not ordered:
+            raise token_refused()
+        return DeviceCaller(user, account, device, key, token, barred)
 
 
 async def identify_operator(office: Office, authorization: str | None, reference: str = "") -> Operator:
@@ -132,7 +148,7 @@ async def identify_operator(office: Office, authorization: str | None, reference
         if operator is not None:
             caller.actor = operator.id
         if operator is None or operator.state != ACTIVE:
-            raise _token_refused()
+            raise token_refused()
         return operator
 
 
@@ -189,5 +205,6 @@ def _credential(authorization: str | None, scheme: str) -> str:
     return match[2]
 
 
-def _token_refused() -> DeniedError:
+def token_refused() -> DeniedError:
+    """Return the one answer to a token that is not good, whatever is wrong with it."""
     return DeniedError(Code.TOKEN, "the token is not valid here, or no longer", next_step="ask for a new token")

@@ -42,9 +42,9 @@ def begin(target: Path) -> Path:
 def place(draft: Path, target: Path, *, last: str) -> None:
     """Give a finished draft its name, or undo it all; the file named `last` appears last. May raise OSError."""
     if draft.parent != target:
-        _sync(draft)
+        sync(draft)
         draft.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
         return
     target.chmod(0o700)
     placed: list[Path] = []
@@ -60,7 +60,7 @@ def place(draft: Path, target: Path, *, last: str) -> None:
         for path in reversed(placed):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
-    _sync(target)
+    sync(target)
 
 
 def make_directory(path: Path) -> None:
@@ -79,7 +79,8 @@ def write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(directory: Path) -> None:
+def sync(directory: Path) -> None:
+    """Wait until a directory's names are on the disk. May raise OSError."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -26,7 +26,8 @@ class Office:
         vault: wraps keys and MACs rows.
         store: ciphertext by opaque name.
         counters: what was seen already, for a while.
-        release_signers: sign grants and leases (role `release` of trust.json).
+        release_signers: sign grants, leases and renewals (role `release` of trust.json).
+        order_signers: sign wipe orders (role `order`).
         deposit_keys: open what publishers deposit (role `deposit`).
         tokens: issues and reads access tokens.
         trust: the newest trust document, read.
@@ -43,6 +44,7 @@ class Office:
     store: ObjectStore
     counters: Counters
     release_signers: tuple[Signer, ...] = field(repr=False)
+    order_signers: tuple[Signer, ...] = field(repr=False)
     deposit_keys: tuple[DepositKey, ...] = field(repr=False)
     tokens: TokenIssuer = field(repr=False)
     trust: Trust

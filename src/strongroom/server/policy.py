@@ -16,6 +16,7 @@ _RANGES = {
     "max_offline": (0, 366 * _DAY),
     "latest_seconds": (1, 30 * _DAY),
     "device_token_seconds": (60, 366 * _DAY),
+    "order_seconds": (60, 366 * _DAY),
     "user_token_seconds": (1, MAX_USER_TOKEN_SECONDS),
 }
 
@@ -36,6 +37,7 @@ class Policy:
     latest_seconds: int = _DAY
     device_token_seconds: int = 30 * _DAY
     user_token_seconds: int = 3600
+    order_seconds: int = 90 * _DAY  # how long a device is waited for that is ordered to wipe something
     suites: tuple[int, ...] = (1,)
     kems: tuple[int, ...] = (0x647A, 0x0020, 0x0010)
 

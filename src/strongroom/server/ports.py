@@ -169,8 +169,55 @@ class ReleaseRow:
     request: bytes
     ephemeral: bytes
     lease_id: str
-    lease_expires: int
+    lease_expires: int  # of the newest lease of this identifier
     created: int
+    ended: int | None = None  # when the device reported that the version is wiped; its lease is not renewed any more
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """A wipe order, pending as long as it is neither reported nor withdrawn nor expired."""
+
+    id: str
+    device: str
+    model: str
+    version: str
+    version_id: str
+    payload: bytes  # as it was signed
+    signed: str  # canonical JSON array of its JWS
+    issued: int
+    expires: int
+    operator: str
+    fetched: int | None = None  # when the device was first given it
+    reported: int | None = None
+    outcome: str | None = None  # what the device says: wiped or absent
+    receipt: str | None = None  # its JWS
+    withdrawn: int | None = None  # when an operator took it back
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a device was given the keys of and did not report wiped since: its newest lease, and the latest end."""
+
+    device: str
+    thumbprint: bytes
+    model: str
+    version: str
+    version_id: str
+    file_id: bytes  # of the version's first file for this account
+    lease: str
+    released: int
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a channel points to, and the state of that version."""
+
+    model: str
+    channel: str
+    version: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +237,7 @@ class Transaction(Protocol):
     async def add_account(self, row: Account) -> None: ...  # CONFLICT if the name is taken
     async def account(self, id_or_name: str) -> Account | None: ...
     async def accounts(self, *, after: str = "", limit: int = 100) -> Sequence[Account]: ...  # by name
+    async def set_account_state(self, id_: str, state: str) -> None: ...
     async def add_user(self, row: User) -> None: ...  # CONFLICT if the name is taken
     async def user(self, id_or_name: str) -> User | None: ...
     async def users(self, account: str) -> Sequence[User]: ...  # of one account's id, by name
@@ -199,6 +247,7 @@ class Transaction(Protocol):
     async def device(self, id_: str) -> DeviceRow | None: ...
     async def device_by_thumbprint(self, thumbprint: bytes) -> DeviceRow | None: ...
     async def touch_device(self, id_: str, *, facts: str, seen: int) -> None: ...
+    async def set_device_state(self, id_: str, state: str) -> None: ...
     async def devices(self, *, after: str = "", limit: int = 100) -> Sequence[DeviceRow]: ...  # by id
 
     async def add_entitlement(self, row: Entitlement) -> None: ...
@@ -213,6 +262,7 @@ class Transaction(Protocol):
     async def version_by_id(self, id_: str) -> Version | None: ...
     async def channel_version(self, model: str, channel: str) -> Version | None: ...
     async def channels(self, model: str) -> dict[str, str]: ...  # channel -> version
+    async def standings(self, models: Sequence[str]) -> Sequence[Standing]: ...  # by model and channel
     async def versions(self, model: str) -> Sequence[Version]: ...  # newest (epoch, counter) first
     async def models(self, *, after: str = "", limit: int = 100) -> Sequence[str]: ...  # names, sorted
     async def newest_counter(self, model: str) -> tuple[int, int] | None: ...  # (epoch, counter) of what is there
@@ -231,6 +281,29 @@ class Transaction(Protocol):
     async def drop_challenges(self, *, before: int) -> None: ...
     async def add_release(self, row: ReleaseRow) -> None: ...  # KEY_REUSED if `ephemeral` is known
     async def release(self, id_: str) -> ReleaseRow | None: ...
+    async def release_of_lease(self, lease_id: str) -> ReleaseRow | None: ...
+    async def extend_lease(self, release_id: str, expires: int) -> None: ...
+    async def end_leases(self, device: str, version_id: str, *, before: int, at: int) -> None:
+        """Note for every release of a version to a device that was made `before` that it was reported wiped."""
+        ...
+
+    async def holdings(self, device: str, *, limit: int = 100) -> Sequence[Holding]: ...  # newest release first
+    async def holders(
+        self, version_id: str, *, now: int, after: str = "", limit: int = 100
+    ) -> Sequence[Holding]:  # by device
+        """Return who holds a version and has no pending order for it."""
+        ...
+
+    async def add_order(self, row: OrderRow) -> None: ...
+    async def order(self, id_: str) -> OrderRow | None: ...
+    async def orders(self, device: str, *, limit: int = 100) -> Sequence[OrderRow]: ...  # newest first
+    async def all_orders(self, *, after: str = "", limit: int = 100) -> Sequence[OrderRow]: ...  # by id
+    async def pending_orders(
+        self, device: str, model: str, *, now: int, limit: int = 100
+    ) -> Sequence[OrderRow]: ...  # oldest first
+    async def note_fetched(self, ids: Sequence[str], *, at: int) -> None: ...  # the first time counts
+    async def note_withdrawn(self, id_: str, *, at: int) -> None: ...
+    async def note_reported(self, id_: str, *, at: int, outcome: str, receipt: str) -> None: ...
     async def add_audit(self, event: AuditEvent) -> None: ...
     async def audit(self, *, after: int = 0, limit: int = 100) -> Sequence[tuple[int, AuditEvent]]: ...
 

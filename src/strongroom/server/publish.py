@@ -164,7 +164,8 @@ async def complete(office: Office, operator: Operator, model: str, version: str,
         return row
     if row.state != UPLOADING:
         step = "seal and deposit it again"
-        raise InputError(Code.CONFLICT, "this version has failed", where=row.reason or row.state, next_step=step)
+        what = "this version has failed" if row.state == FAILED else f"this version is {row.state}"
+        raise InputError(Code.CONFLICT, what, where=row.reason or row.state, next_step=step)
     for file in files:
         if await office.store.size(file.object_name) is None:
             raise InputError(Code.CONFLICT, "a file is not uploaded yet", where=f"file {file.position}")

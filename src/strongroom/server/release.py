@@ -1,8 +1,8 @@
 """Release: give the keys of one version to one device, for one request (docs/spec/protocol.md section 8).
 
 Cheap before costly. When `release` is called, HTTP has checked sizes and schema and `identify` the token and its
-proof; what follows is in this order and no other: challenge used up · proof · entitlement · evidence · objects there ·
-keys unwrapped · one transaction with the release row and its audit row · answer.
+proof; what follows is in this order and no other: challenge used up · proof · no wipe order pending · entitlement ·
+evidence · objects there · keys unwrapped · one transaction with the release row and its audit row · answer.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from strongroom import canonical
 from strongroom.errors import Code, DeniedError, InputError, RefusedError, StoreError, StrongroomError
 from strongroom.sealed.keys import ModelKey
 from strongroom.sealed.wiping import wipe
-from strongroom.server import challenges, entitled
+from strongroom.server import challenges, entitled, wipe_orders
 from strongroom.server.audit import Event, event
 from strongroom.server.entitled import Entitled
 from strongroom.server.identify import DeviceCaller, Visit
@@ -23,6 +23,8 @@ from strongroom.wire import hpke, proofs
 from strongroom.wire import lease as leases
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import (
+    Device,
+    Evidence,
     Grant,
     GrantFile,
     Latest,
@@ -48,7 +50,7 @@ async def release(
     Raises:
         InputError: KEM_UNSUPPORTED or PUBLIC_KEY, before anything is used up.
         DeniedError: CHALLENGE, PROOF, or NOT_FOUND for "not yours" and "not there" alike.
-        RefusedError: TRUST_EXPIRED, before anything is used up; EVIDENCE, KEY_REUSED.
+        RefusedError: TRUST_EXPIRED, before anything is used up; ORDER_PENDING, EVIDENCE, KEY_REUSED.
         IntegrityError: VAULT_REFUSED if a wrapped key was altered or moved.
         StoreError: STORE_IO if the object is not there; DATABASE.
     """
@@ -57,15 +59,16 @@ async def release(
         _check_key(office, request)
         record = await challenges.use(office, caller, request.challenge, challenges.RELEASE, visit)
         binding = _check_proof(caller, request, record.model, visit)
-        found = await entitled.find(office, caller, request.model, request.version, visit.now)
-        _check_evidence(request)
+        found = await _find(office, caller, request, visit)
+        check_evidence(request.evidence)
         await check_objects(office, found.files)
         grant, row = _decide(office, caller, request, body, found, visit)
         if not _has_newest(request, found):
             grant = _seal(office.vault, grant, binding, found)
         async with office.ledger.begin() as tx:
+            await wipe_orders.refuse_pending(tx, caller.device.id, request.model, visit.now)  # one may just have come
             await tx.add_release(row)
-            await tx.touch_device(caller.device.id, facts=_facts(request), seen=visit.now)
+            await tx.touch_device(caller.device.id, facts=facts(request.device), seen=visit.now)
             await tx.add_audit(_granted(caller, request, found, grant, visit))
     except StrongroomError as error:
         await refused(office, Event.RELEASE_REFUSED, caller, f"{request.model}@{request.version}", error, visit)
@@ -109,10 +112,19 @@ def _check_proof(caller: DeviceCaller, request: ReleaseRequest, model: str | Non
     return binding
 
 
-def _check_evidence(request: ReleaseRequest) -> None:
-    if request.evidence:
+async def _find(office: Office, caller: DeviceCaller, request: ReleaseRequest, visit: Visit) -> Entitled:
+    async with office.ledger.begin() as tx:
+        await wipe_orders.refuse_pending(tx, caller.device.id, request.model, visit.now)
+        version = await entitled.selected(tx, request.model, request.version)
+        seen = await entitled.look_up(tx, caller, request.model, version)
+    return await entitled.judge(office, caller, seen, request.model, visit.now, selector=request.version)
+
+
+def check_evidence(evidence: Sequence[Evidence]) -> None:
+    """Refuse evidence of a kind that is not judged. Raises RefusedError(EVIDENCE)."""
+    if evidence:
         # Fails closed: evidence that is not judged must not look as if it had been.
-        raise RefusedError(Code.EVIDENCE, "this office judges no such evidence", where=request.evidence[0].kind)
+        raise RefusedError(Code.EVIDENCE, "this office judges no such evidence", where=evidence[0].kind)
 
 
 async def check_objects(office: Office, files: Sequence[StoredFile]) -> None:
@@ -212,8 +224,9 @@ def wrap_context(account: str | None, model: str, version: str, file_id: bytes) 
     return canonical.encode([account, model, version, canonical.to_base64url(file_id)])
 
 
-def _facts(request: ReleaseRequest) -> str:
-    return canonical.encode(request.device.to_value()).decode("ascii")
+def facts(device: Device) -> str:
+    """Return what a device says of itself, as its row keeps it."""
+    return canonical.encode(device.to_value()).decode("ascii")
 
 
 def _granted(caller: DeviceCaller, request: ReleaseRequest, found: Entitled, grant: Grant, visit: Visit) -> AuditEvent:

@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     max_offline: int = Field(_DEFAULTS.max_offline, ge=0, le=366 * _DAY)
     latest_seconds: int = Field(_DEFAULTS.latest_seconds, ge=1, le=30 * _DAY)
     device_token_seconds: int = Field(_DEFAULTS.device_token_seconds, ge=60, le=366 * _DAY)
+    order_seconds: int = Field(_DEFAULTS.order_seconds, ge=60, le=366 * _DAY)
     user_token_seconds: int = Field(_DEFAULTS.user_token_seconds, ge=1, le=MAX_USER_TOKEN_SECONDS)
 
     keep_free_bytes: int = Field(256 * 2**20, ge=0, le=2**53 - 1)
@@ -128,6 +129,7 @@ class Settings(BaseSettings):
             latest_seconds=self.latest_seconds,
             device_token_seconds=self.device_token_seconds,
             user_token_seconds=self.user_token_seconds,
+            order_seconds=self.order_seconds,
         )
 
 

@@ -67,10 +67,15 @@ class TokenIssuer:
 
     key: SigningKey = field(repr=False)
     issuer: str
+    _jwk: OKPKey = field(init=False, repr=False, compare=False)  # made once: every request brings a token
+    _prefix: str = field(init=False, repr=False, compare=False)  # the header as it stands in a token, and its dot
 
     def __post_init__(self) -> None:
         if self.key.alg != ED25519:
             raise SetupError(Code.CONFIG, "the token signer must be an Ed25519 key")
+        object.__setattr__(self, "_jwk", _jwk(self.key))
+        empty = jwt.encode(self._header(), {}, self._jwk, algorithms=[ED25519])
+        object.__setattr__(self, "_prefix", empty.partition(".")[0] + ".")
 
     def user_token(self, user: str, *, now: int, seconds: int, random: Callable[[int], bytes]) -> tuple[str, int]:
         """Return a token by which a user may enrol devices, and when it expires."""
@@ -89,10 +94,10 @@ class TokenIssuer:
             DeniedError: TOKEN, one answer for everything that can be wrong with it.
         """
         # The header is compared, not parsed: `none`, another algorithm, a path in `kid` all end here.
-        if len(token) > MAX_TOKEN or not token.isascii() or not token.startswith(self._header_text()):
+        if len(token) > MAX_TOKEN or not token.isascii() or not token.startswith(self._prefix):
             raise _refused()
         try:
-            claims = _CLAIMS.check(jwt.decode(token, self._jwk(), algorithms=[ED25519]).claims, "token")
+            claims = _CLAIMS.check(jwt.decode(token, self._jwk, algorithms=[ED25519]).claims, "token")
         except (JoseError, IntegrityError, ValueError, TypeError, RecursionError):
             raise _refused() from None
         if claims["iss"] != self.issuer or claims["aud"] != self.issuer:
@@ -119,22 +124,10 @@ class TokenIssuer:
         }
         if jkt is not None:
             claims["cnf"] = {"jkt": jkt}
-        return jwt.encode(self._header(), claims, self._jwk(), algorithms=[ED25519]), now + seconds
+        return jwt.encode(self._header(), claims, self._jwk, algorithms=[ED25519]), now + seconds
 
     def _header(self) -> dict[str, str]:
         return {"typ": "at+jwt", "alg": ED25519, "kid": self.key.public.key_id}
-
-    def _header_text(self) -> str:
-        return jwt.encode(self._header(), {}, self._jwk(), algorithms=[ED25519]).partition(".")[0] + "."
-
-    def _jwk(self) -> OKPKey:
-        raw: dict[str, str | list[str]] = {
-            "kty": "OKP",
-            "crv": ED25519,
-            "d": to_base64url(self.key.seed),
-            "x": to_base64url(self.key.public.raw),
-        }
-        return OKPKey.import_key(raw)
 
 
 def operator_token(random: Callable[[int], bytes]) -> str:
@@ -145,6 +138,16 @@ def operator_token(random: Callable[[int], bytes]) -> str:
 def hash_token(token: str) -> bytes:
     """Return what is stored of an operator token. Plain SHA-256 suffices: the token is 32 random bytes."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _jwk(key: SigningKey) -> OKPKey:
+    raw: dict[str, str | list[str]] = {
+        "kty": "OKP",
+        "crv": ED25519,
+        "d": to_base64url(key.seed),
+        "x": to_base64url(key.public.raw),
+    }
+    return OKPKey.import_key(raw)
 
 
 def _refused() -> DeniedError:

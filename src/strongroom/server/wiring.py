@@ -19,6 +19,7 @@ from strongroom.server.stores.folder import FolderStore
 from strongroom.server.tokens import TokenIssuer
 from strongroom.server.vaults.keyring import Keyring
 from strongroom.server.vaults.keyring_file import KEY_FILE_SIZE, MAX_FILE, KeyFile, Passphrase, open_keyring
+from strongroom.signing import Role, SigningKey
 from strongroom.wire import trust as trust_file
 from strongroom.wire.trust import Trust
 
@@ -59,7 +60,7 @@ def open_office(
     """
     keyring = open_vault(settings, passphrase=passphrase, random=random)
     trust, documents = read_trust(settings.resolve(settings.trust))
-    _check_roles(trust, keyring, settings)
+    check_roles(trust, keyring, settings, where=str(settings.resolve(settings.trust)))
     url = database_url(settings)
     _check_tables(url)
     objects = settings.resolve(settings.objects)
@@ -75,8 +76,9 @@ def open_office(
         vault=keyring,
         store=store,
         counters=MemoryCounters(started=now()),
-        release_signers=(keyring.release_signer,),
-        deposit_keys=(keyring.deposit_key,),
+        release_signers=_named(keyring.signers("release"), trust.release),
+        order_signers=_named(keyring.signers("order"), trust.order),
+        deposit_keys=keyring.deposit_keys,
         tokens=TokenIssuer(keyring.token_signer, settings.public_url),
         trust=trust,
         trust_documents=documents,
@@ -118,18 +120,25 @@ def open_vault(
         SetupError: NOT_INITIALISED, PERMISSIONS or VAULT_SEALED.
     """
     path = settings.resolve(settings.keyring)
-    secret: Passphrase | KeyFile
-    if passphrase is not None:
-        secret = Passphrase(passphrase)
-    elif settings.passphrase_file is not None:
-        typed = _read_secret(settings.resolve(settings.passphrase_file), MAX_PASSPHRASE)
-        secret = Passphrase(typed.removesuffix(b"\n").removesuffix(b"\r"))
-    elif settings.key_file is not None:
-        secret = KeyFile(_read_secret(settings.resolve(settings.key_file), KEY_FILE_SIZE))
-    else:
-        step = "set key_file or passphrase_file in strongroom.toml"
-        raise SetupError(Code.VAULT_SEALED, "nothing opens the keyring", where=str(path), next_step=step)
+    secret = vault_secret(settings, passphrase=passphrase)
     return open_keyring(_read_secret(path, MAX_FILE), secret, where=str(path), random=random)
+
+
+def vault_secret(settings: Settings, *, passphrase: bytes | None = None) -> Passphrase | KeyFile:
+    """Return what opens the keyring.
+
+    Raises:
+        SetupError: NOT_INITIALISED, PERMISSIONS or VAULT_SEALED.
+    """
+    if passphrase is not None:
+        return Passphrase(passphrase)
+    if settings.passphrase_file is not None:
+        typed = _read_secret(settings.resolve(settings.passphrase_file), MAX_PASSPHRASE)
+        return Passphrase(typed.removesuffix(b"\n").removesuffix(b"\r"))
+    if settings.key_file is not None:
+        return KeyFile(_read_secret(settings.resolve(settings.key_file), KEY_FILE_SIZE))
+    where, step = str(settings.resolve(settings.keyring)), "set key_file or passphrase_file in strongroom.toml"
+    raise SetupError(Code.VAULT_SEALED, "nothing opens the keyring", where=where, next_step=step)
 
 
 def read_trust(path: Path) -> tuple[Trust, tuple[tuple[str, ...], ...]]:
@@ -156,14 +165,24 @@ def read_trust(path: Path) -> tuple[Trust, tuple[tuple[str, ...], ...]]:
     return trust, tuple(trust_file.split(document) for document in chain)
 
 
-def _check_roles(trust: Trust, keyring: Keyring, settings: Settings) -> None:
+def check_roles(trust: Trust, keyring: Keyring, settings: Settings, *, where: str) -> None:
+    """See that this server has a key for each role it plays, and is where the document says.
+
+    Raises:
+        SetupError: CONFIG.
+    """
     step = "use the keyring and the trust.json that belong together"
-    where = str(settings.resolve(settings.trust))
-    if trust.release.key(keyring.release_signer.public.key_id) is None:
-        raise SetupError(Code.CONFIG, "the keyring's release key is not in trust.json", where=where, next_step=step)
+    for name, role in (("release", trust.release), ("order", trust.order)):
+        if not _named(keyring.signers(name), role):
+            raise SetupError(Code.CONFIG, f"the keyring's {name} key is not in trust.json", where=where, next_step=step)
     if trust.server != settings.public_url:
         what = f"devices look for {trust.server}, but public_url is {settings.public_url}"
         raise SetupError(Code.CONFIG, what, where=where, next_step="set public_url to what trust.json says")
+
+
+def _named(signers: tuple[SigningKey, ...], role: Role) -> tuple[SigningKey, ...]:
+    """Return those of our keys that the owners have named: one that waits for them signs nothing yet."""
+    return tuple(one for one in signers if role.key(one.public.key_id) is not None)
 
 
 def _read_secret(path: Path, limit: int) -> bytes:

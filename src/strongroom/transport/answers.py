@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Never, Protocol
@@ -70,14 +70,16 @@ class Answer:
             raise bad_answer(f"the server sends more than {limit} bytes")
         return bytes(data)
 
-    def fill(self, into: memoryview) -> None:
-        """Read a body of exactly the buffer's size."""
+    def fill(self, into: memoryview, arrived: Callable[[int], None] | None = None) -> None:
+        """Read a body of exactly the buffer's size; `arrived` is told how much of it is there."""
         at = 0
         for block in self._pieces(len(into) + 1):
             if at + len(block) > len(into):
                 raise bad_answer("the server sends more than was asked for")
             into[at : at + len(block)] = block
             at += len(block)
+            if arrived is not None:
+                arrived(at)
         if at != len(into):
             raise bad_answer("the server sends less than was asked for")
 

@@ -96,8 +96,16 @@ class Pinned:
         self.read_range_into(url, offset, memoryview(data))
         return bytes(data)
 
-    def read_range_into(self, url: str, offset: int, into: memoryview) -> None:
-        """Fill a buffer with the bytes of an object from `offset` on. After an error its contents mean nothing.
+    def read_range_into(
+        self, url: str, offset: int, into: memoryview, arrived: Callable[[int], None] | None = None
+    ) -> None:
+        """Fill a buffer with the bytes of an object from `offset` on.
+
+        Args:
+            url: where the object is, an https URL of a pinned host or a path.
+            offset: its first byte that is wanted.
+            into: memory for the bytes.
+            arrived: called with how many bytes of `into` are there. After an error these, and no others, came.
 
         Raises:
             UnreachableError: UNREACHABLE, CERTIFICATE, PIN_MISMATCH, or ANSWER (not exactly this range came).
@@ -111,7 +119,7 @@ class Pinned:
             match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
             if match is None or (int(match[1]), int(match[2])) != (offset, last):
                 raise bad_answer("the server sent another part of the file than was asked for")
-            answer.fill(into)
+            answer.fill(into, arrived)
 
     def upload(self, url: str, source: BinaryIO, size: int, progress: Callable[[int], None] | None = None) -> None:
         """PUT exactly `size` bytes of a file to a signed URL; not repeated on failure.

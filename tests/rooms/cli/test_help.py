@@ -67,7 +67,9 @@ def test_help_needs_no_set_up(path, command, cli):
     assert all(line in outcome.out for line in command.examples)
 
 
-@pytest.mark.parametrize("group", ["account", "device", "file", "model", "operator", "store", "token", "trust"])
+@pytest.mark.parametrize(
+    "group", ["account", "device", "file", "lease", "model", "operator", "store", "token", "trust"]
+)
 def test_a_noun_alone_prints_its_verbs(group, cli):
     outcome = cli(group, "--help")
     assert outcome.code == 0

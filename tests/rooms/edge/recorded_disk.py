@@ -4,6 +4,7 @@ What no fsync has made durable may be there or not, each by itself: the content 
 each change of a directory. Changes of one directory by one call are one; a rename between two directories is two.
 """
 
+import errno
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 
 Image = tuple[tuple[str, "bytes | Image"], ...]
+
+
+Fails = Callable[[str, str], bool]  # by the call and what it is about
 
 
 class Cut(BaseException):
@@ -23,9 +27,15 @@ class File:
 
     def __init__(self, data: bytes = b"") -> None:
         self.now, self.durable = bytearray(data), data
+        self.failed = False
 
     def sync(self) -> None:
-        self.durable = bytes(self.now)
+        if not self.failed:
+            self.durable = bytes(self.now)
+
+    def fail(self) -> None:
+        """What could not be written never is: the system says from then on that there is nothing left to write."""
+        self.failed = self.now != self.durable
 
     def left(self, how: str) -> bytes:
         if how == "lost" or self.now == self.durable:
@@ -41,13 +51,26 @@ class Folder:
         self.now: dict[str, File | Folder] = {}
         self.durable: dict[str, File | Folder] = {}
         self.pending: list[dict[str, File | Folder | None]] = []
+        self.failed: list[dict[str, File | Folder | None]] = []  # of these, what no sync makes durable any more
 
     def change(self, names: dict[str, "File | Folder | None"]) -> None:
         self.pending.append(names)
         _apply(self.now, names)
 
     def sync(self) -> None:
-        self.durable, self.pending = dict(self.now), []
+        kept: list[dict[str, File | Folder | None]] = []
+        for names in self.pending:
+            if any(names is one for one in self.failed):
+                kept.append(names)
+                continue
+            _apply(self.durable, names)
+            for before in kept:  # a name that was changed again since
+                for name in names:
+                    before.pop(name, None)
+        self.pending = kept
+
+    def fail(self) -> None:
+        self.failed = list(self.pending)
 
 
 class Disk:
@@ -56,22 +79,30 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
         self.images: set[tuple[Image, bool]] = set()  # and whether a directory has two names in it
         self.everything: set[bytes] = set()  # what the files may hold, those without a name included
-        self.cut: Callable[[str, str], bool] = lambda call, name: False
+        self.cut: Fails = lambda call, name: False
+        self.breaks: Fails = lambda call, name: False  # of a sync: it fails, and no later one makes good for it
         self.on = False
         self._root, self._top = root, self._read(root)
         self._open: dict[int, File | Folder] = {}
-        for name in ("open", "close", "write", "fsync", "mkdir", "unlink", "rmdir", "rename", "replace"):
+        for name in (
+            *("open", "close", "write", "ftruncate", "fsync"),
+            *("mkdir", "unlink", "rmdir", "rename", "replace"),
+        ):
             monkeypatch.setattr(os, name, self._wrapped(name, getattr(os, name)))
 
     def start(self) -> None:
         """Forget the images so far."""
         self.images, self.on = {*self._left()}, True
 
+    def now_left(self) -> set[Image]:
+        """Return what a power cut now may leave."""
+        return {image for image, _ in self._left()}
+
     def _read(self, path: Path) -> Folder:
         folder = Folder()
         for one in path.iterdir():
             folder.now[one.name] = self._read(one) if one.is_dir() else File(one.read_bytes())
-        folder.sync()
+        folder.durable = dict(folder.now)
         return folder
 
     def _wrapped(self, name: str, real: Callable[..., object]) -> Callable[..., object]:
@@ -79,6 +110,9 @@ class Disk:
             about = str(args[1] if name in {"rename", "replace"} else args[0])
             if self.on and self.cut(name, about):
                 raise Cut
+            if self.on and name == "fsync" and args[0] in self._open and self.breaks(name, about):
+                self._open[args[0]].fail()
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             place = self._place(args[0], kwargs.get("dir_fd", kwargs.get("src_dir_fd")))
             at = os.lseek(args[0], 0, os.SEEK_CUR) if name == "write" and args[0] in self._open else 0
             result = real(*args, **kwargs)
@@ -119,6 +153,8 @@ class Disk:
             node.sync()
         elif call == "write" and isinstance(node, File):
             node.now[at : at + result] = bytes(args[1])[:result]
+        elif call == "ftruncate" and isinstance(node, File):
+            del node.now[args[1] :]
         elif place is not None:
             self._note_name(call, *place, result, *args, **kwargs)
 

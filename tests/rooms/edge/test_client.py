@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from rooms.edge.memory_office import DAY, weights
-from strongroom.edge.fetch import Links
+from strongroom.edge.links import Links
 from strongroom.errors import Code, DeniedError, InputError, RefusedError, SetupError, UnreachableError
 
 WEIGHTS = weights(1)

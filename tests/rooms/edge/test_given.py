@@ -210,7 +210,7 @@ def test_arguments_of_another_type(device):
 def test_the_default_directory(monkeypatch, tmp_path):
     monkeypatch.delenv("STRONGROOM_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert client._home(None) == tmp_path / ".local" / "share" / "strongroom"
+    assert given.home(None) == tmp_path / ".local" / "share" / "strongroom"
     monkeypatch.setenv("STRONGROOM_HOME", "~/other")
-    assert client._home(None) == tmp_path / "other"
+    assert given.home(None) == tmp_path / "other"
     assert given.directory(tmp_path, "home") == tmp_path

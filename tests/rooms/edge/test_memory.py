@@ -148,6 +148,18 @@ def test_kept_out_of_swap_where_the_limit_allows():
     assert in_a_child(without) == 0
 
 
+@pytest.mark.parametrize("huge", [True, False])
+def test_huge_pages_are_asked_for_where_the_kernel_has_them(huge):
+    known = Path("/sys/kernel/mm/transparent_hugepage").is_dir()
+    with PrivateBuffer(5 * 2**20 + 77, huge=huge) as buffer:
+        buffer.view[:] = b"\x5a" * buffer.size
+        address = ctypes.addressof(ctypes.c_char.from_buffer(buffer.view))
+        assert ("hg" in flags(address)) == (huge and known)
+        assert flags(address) >= {"dd", "dc"}
+        buffer.wipe()
+        assert buffer.view == bytes(buffer.size)
+
+
 def test_too_large_is_a_typed_error():
     with pytest.raises(StoreError) as caught:
         PrivateBuffer(1 << 60)

@@ -104,7 +104,8 @@ def test_a_process_that_dies_before_its_last_sync(tmp_path, monkeypatch, office)
         def cut(call: str, name: str) -> bool:
             if call == "replace":
                 replaced.append(name)
-            return call == "fsync" and replaced[-1:] == ["state.json"]
+            named_then_active = replaced.count("state.json") == 2 and replaced[-1] == "state.json"
+            return call == "fsync" and named_then_active
 
         disk.start()
         disk.cut = cut

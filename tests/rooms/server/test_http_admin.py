@@ -13,6 +13,7 @@ from strongroom.canonical import to_base64url
 def sweep(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Every method and path of an OpenAPI document, with parameters filled in."""
     filled = {"{name}": "ada", "{model}": "digits", "{version}": "1.0", "{id_}": "ent_AAAAAAAAAAAAAAAAAAAAAA"}
+    filled |= {"{device}": "dev_AAAAAAAAAAAAAAAAAAAAAA", "{order}": "ord_AAAAAAAAAAAAAAAAAAAAAA"}
     found = []
     for path, methods in document["paths"].items():
         place = path
@@ -29,7 +30,7 @@ def test_every_route_wants_a_token() -> None:
         device = await bench.device("ada")
         document = (await bench.desk.get("/openapi.json")).json()
         routes = [one for one in sweep(document) if one[1] != "/healthz"]
-        assert len(routes) == 15
+        assert len(routes) == 25
         for value in (
             None,
             "Basic YTpi",

@@ -14,7 +14,14 @@ from strongroom.wire import dpop
 from strongroom.wire import trust as trust_file
 from strongroom.wire.messages import ChallengeRequest, ReleaseRequest, TrustAnswer
 
-PATHS = ("/v1/challenges", "/v1/devices", "/v1/releases", "/v1/releases/rel_AAAAAAAAAAAAAAAAAAAAAA/urls")
+PATHS = (
+    "/v1/challenges",
+    "/v1/devices",
+    "/v1/releases",
+    "/v1/releases/rel_AAAAAAAAAAAAAAAAAAAAAA/urls",
+    "/v1/leases/lse_AAAAAAAAAAAAAAAAAAAAAA/renew",
+    "/v1/orders/ord_AAAAAAAAAAAAAAAAAAAAAA/receipt",
+)
 
 
 def headers_of(device: HandDevice, path: str) -> dict[str, str]:
@@ -256,6 +263,8 @@ def test_openapi_says_what_the_code_checks() -> None:
             "/v1/devices",
             "/v1/releases",
             "/v1/releases/{release_id}/urls",
+            "/v1/leases/{lease_id}/renew",
+            "/v1/orders/{order_id}/receipt",
             "/v1/trust",
             "/healthz",
         }

@@ -11,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
@@ -20,6 +20,7 @@ from strongroom.server.ledger import current, head, migrate, upgrade
 from strongroom.server.ledger.engine import sqlite_url
 from strongroom.server.ledger.sql import SqlLedger
 from strongroom.server.ledger.tables import METADATA
+from strongroom.server.ports import Holding, OrderRow, ReleaseRow
 
 
 @pytest.fixture
@@ -40,6 +41,74 @@ def test_from_empty_to_head_is_what_the_code_uses(url):
         assert compare_metadata(context, METADATA) == []
         assert set(inspect(connection).get_table_names()) == {*METADATA.tables, "alembic_version"}
     engine.dispose()
+
+
+def test_rows_of_the_first_tables_stay_and_work(url):
+    """A strongroom of 0.1.0 with a device and a release: the release is a holding that can be ordered to be wiped."""
+    engine = migrate.sync_engine(url, create=True)
+    with engine.begin() as connection:
+        migrate.command.upgrade(migrate._config(connection), "0001")
+    engine.dispose()
+    assert current(url) == "0001"
+    rows = {
+        "accounts": ("acc_1", "ada", "active", 1),
+        "users": ("usr_1", "acc_1", "ada", "active", 1),
+        "devices": ("dev_1", "acc_1", "usr_1", b"t" * 32, "jkt", "ES256", b"p" * 65, "{}", "active", 1, 1),
+        "versions": ("ver_1", "digits", "1.0", 1, 1, None, "ready", "", "opr_1", 1),
+        "files": (b"f" * 32, "ver_1", None, 0, b"k" * 16, "model", 1, b"h" * 64, b"c" * 32, b"part", 9, "00", b"w", 1),
+        "releases": ("rel_1", "dev_1", "acc_1", "ver_1", b"r" * 32, b"e" * 32, "lse_1", 2000, 1000),
+    }
+    with closing(sqlite3.connect(_file(url))) as connection, connection:
+        for table, values in rows.items():
+            connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608 - our own names
+    assert upgrade(url) == head()
+
+    async def use():
+        ledger = SqlLedger.open(url)
+        async with ledger.begin() as tx:
+            (held,) = await tx.holdings("dev_1")
+            release = await tx.release("rel_1")
+            assert release is not None
+            await tx.add_order(OrderRow("ord_1", "dev_1", "digits", "1.0", "ver_1", b"x", "[]", 1500, 2500, "opr_1"))
+            assert await tx.pending_orders("dev_1", "digits", now=1500)
+        await ledger.close()
+        return held, release
+
+    held, release = asyncio.run(use())
+    assert held == Holding("dev_1", b"t" * 32, "digits", "1.0", "ver_1", b"f" * 32, "lse_1", 1000, 2000)
+    assert release == ReleaseRow(*rows["releases"], ended=None)
+
+
+def test_what_is_asked_often_is_found_by_an_index(url):
+    """Pending orders, holdings and leases: no query of the release path or of a page reads a whole table."""
+    upgrade(url)
+    asked = []
+
+    async def ask():
+        ledger = SqlLedger.open(url)
+        event.listen(ledger._engine.sync_engine, "before_cursor_execute", lambda *a: asked.append((a[2], a[3])))
+        async with ledger.begin() as tx:
+            await tx.pending_orders("dev_1", "digits", now=1, limit=1)
+            await tx.release_of_lease("lse_1")
+            await tx.holdings("dev_1")
+            await tx.holders("ver_1", now=1, after="dev_1")
+            await tx.orders("dev_1")
+            await tx.standings(["digits"])
+            await tx.end_leases("dev_1", "ver_1", before=1, at=1)
+        await ledger.close()
+
+    asyncio.run(ask())
+    with closing(sqlite3.connect(_file(url))) as connection:
+        queries = [one for one in asked if one[0].startswith(("SELECT", "UPDATE"))]
+        assert len(queries) == 7
+        used = ""
+        for statement, values in queries:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+            whole = [line for line in plan if line.startswith("SCAN") and " anon_" not in line and "(" not in line]
+            assert not whole, (statement, plan)
+            used += " ".join(plan)
+    for index in ("ix_orders_device_model", "ix_releases_version_id_device", "(lease_id=?)"):
+        assert index in used, index
 
 
 def test_upgrading_twice_changes_nothing(url):
@@ -122,7 +191,7 @@ def test_every_connection_keeps_its_promises(url):
     async def look():
         ledger = SqlLedger.open(url)
         async with ledger._engine.connect() as connection:
-            found = {name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in wanted}
+            found = {name: (await connection.execute(text(f"PRAGMA {name}"))).scalar() for name in wanted}
         await ledger.close()
         return found
 

@@ -41,7 +41,7 @@ def test_a_version_appears_only_when_checked() -> None:
         assert (await bench.ask("GET", "/v1/models/digits")).json()["channels"] == []
         await bench.background.drain()
         shown = (await bench.ask("GET", "/v1/models/digits")).json()
-        assert shown["channels"] == [{"channel": "stable", "version": "1.0"}]
+        assert shown["channels"] == [{"channel": "stable", "version": "1.0", "state": "ready"}]
         assert shown["next"] == {"epoch": 1, "counter": 2}
         again = await bench.ask("POST", f"{path}/complete")
         assert (again.status_code, again.json()["state"]) == (202, "ready")
@@ -524,7 +524,7 @@ def test_a_channel_never_goes_back() -> None:
         bench.ledger.tables.versions.append(older)
         assert await checking.check_version(bench.office, older.id) == "ready"
         shown = (await bench.ask("GET", "/v1/models/digits")).json()
-        assert shown["channels"] == [{"channel": "stable", "version": "2.0"}]
+        assert shown["channels"] == [{"channel": "stable", "version": "2.0", "state": "ready"}]
 
     run(story)
 

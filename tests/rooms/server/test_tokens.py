@@ -55,7 +55,7 @@ def forged() -> dict[str, str]:
         "alg EdDSA": f"{part({'typ': 'at+jwt', 'alg': 'EdDSA', 'kid': kid})}.{payload}.{signature}",
         "kid is a path": f"{part({'typ': 'at+jwt', 'alg': ED25519, 'kid': '../../dev/null'})}.{payload}.{signature}",
         "our key, another header": jwt.encode(
-            {"typ": "at+jwt", "alg": ED25519, "kid": "../../dev/null"}, claims, ISSUER._jwk(), algorithms=[ED25519]
+            {"typ": "at+jwt", "alg": ED25519, "kid": "../../dev/null"}, claims, ISSUER._jwk, algorithms=[ED25519]
         ),
         "own jwk": f"{part({'typ': 'at+jwt', 'alg': ED25519, 'kid': kid, 'jwk': {}})}.{payload}.{signature}",
         "another's key": issued(TokenIssuer(SigningKey.generate(ED25519), "https://rooms.test")),

@@ -12,6 +12,7 @@ from strongroom.operator.keys import read_owner_key
 from strongroom.server.initialise import init
 from strongroom.server.settings import load
 from strongroom.server.wiring import open_office, open_vault
+from strongroom.signing import ED25519, Principal, Role, SigningKey
 from strongroom.wire import trust
 
 NOW = 1_800_000_000
@@ -53,6 +54,14 @@ def _replace(name, old, new):
     return spoil
 
 
+def _other_order_key(room):
+    """The owners named another order key: this keyring's wipe orders would be refused by every device."""
+    path = room / "trust.json"
+    named = Role(1, (Principal((SigningKey.generate(ED25519).public,)),))
+    document = dataclasses.replace(trust.read(path.read_bytes()), order=named)
+    path.write_bytes(trust.encode(document, read_owner_key(room / "owner/owner.key")))
+
+
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [
@@ -69,6 +78,7 @@ def _replace(name, old, new):
         (lambda room: (room / "database/strongroom.db").write_bytes(b""), Code.DATABASE),
         (lambda room: (room / "objects").rmdir(), Code.NOT_INITIALISED),
         (_replace("strongroom.toml", b"localhost:8443", b"localhost:9443"), Code.CONFIG),
+        (_other_order_key, Code.CONFIG),
         (_replace("strongroom.toml", b"key_file =", b"# key_file ="), Code.VAULT_SEALED),
     ],
     ids=[
@@ -85,6 +95,7 @@ def _replace(name, old, new):
         "empty database",
         "no objects",
         "other url than trusted",
+        "other order key than trusted",
         "nothing to open with",
     ],
 )

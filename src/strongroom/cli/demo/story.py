@@ -127,6 +127,7 @@ def _run(scene: Scene, specimen: Specimen, files: list[tuple[str, str]], report:
     report.step("run", f"an onnxruntime.InferenceSession over it, {len(files)} files; then it is wiped", ran["run"])
 
     report.head(f"Accuracy on n = {len(files)} labelled files")
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     plain = score(onnxruntime.InferenceSession(specimen.path.read_bytes(), options), files, specimen.labels)
     through = Score(**ran["score"])

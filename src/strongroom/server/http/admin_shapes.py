@@ -1,6 +1,6 @@
 """What the admin API takes and gives: closed shapes, which are its OpenAPI schemas as well."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from strongroom import canonical
 from strongroom.canonical import JsonValue, to_base64url
@@ -8,9 +8,13 @@ from strongroom.errors import Code, IntegrityError, StoreError
 from strongroom.names import CHANNEL, MODEL, PERSON, VERSION
 from strongroom.server.accounts import MOST_LISTED, ROLES, AccountView, EntitlementView
 from strongroom.server.catalogue import FileView, ModelView, VersionView
-from strongroom.server.ports import DeviceRow, Operator, Version
-from strongroom.shapes import Array, Binary, Choice, Free, Integer, Nullable, Object, Text
+from strongroom.server.devices import MOST_SHOWN, DeviceView
+from strongroom.server.ports import DeviceRow, Holding, Operator, OrderRow, Standing, Version
+from strongroom.server.versions import Moved, Revoked
+from strongroom.server.wipe_orders import MOST_HELD, Ordered
+from strongroom.shapes import Array, Binary, Choice, Flag, Free, Integer, Nullable, Object, Text
 from strongroom.wire.messages import ID, JWS
+from strongroom.wire.orders import ABSENT, WIPED
 
 TIME = Integer()
 STATE = Text(16)
@@ -67,6 +71,46 @@ DEVICE = Object(
     }
 )
 DEVICES = Object({"devices": Array(DEVICE, most=100), "next": ID}, frozenset({"next"}))
+HOLDING = Object(
+    {
+        "model": Text(64, MODEL),
+        "version": Text(64, VERSION),
+        "lease": ID,  # the newest
+        "released": TIME,
+        "lease_expires": TIME,
+        "lease_over": Flag(),
+    }
+)
+ORDER = Object(
+    {
+        "id": ID,
+        "device": ID,
+        "model": Text(64, MODEL),
+        "version": Text(64, VERSION),
+        "state": Choice(("pending", "reported", "withdrawn", "expired")),
+        "operator": ID,
+        "issued": TIME,
+        "expires": TIME,
+        "fetched": Nullable(TIME),  # when the device first had it
+        "reported": Nullable(TIME),
+        "outcome": Nullable(Choice((WIPED, ABSENT))),  # the device's word
+        "withdrawn": Nullable(TIME),
+    }
+)
+DEVICE_FULL = Object(
+    {**DEVICE.fields, "holds": Array(HOLDING, most=MOST_SHOWN), "orders": Array(ORDER, most=MOST_SHOWN)}
+)
+NEW_ORDERS = Object(
+    {
+        "device": Nullable(ID),
+        "model": Nullable(Text(64, MODEL)),
+        "version": Nullable(Text(64, VERSION)),
+        "after": Nullable(ID),
+    },
+    frozenset({"device", "model", "version", "after"}),
+)
+ORDERS = Object({"orders": Array(ORDER, most=100), "next": ID}, frozenset({"next"}))
+ORDERED = Object({"orders": Array(ORDER, most=MOST_HELD), "next": ID}, frozenset({"next"}))
 
 VERSION_SHORT = Object(
     {
@@ -94,7 +138,18 @@ FILE = Object(
 )
 VERSION_FULL = Object({**VERSION_SHORT.fields, "files": Array(FILE, most=16)})
 # Channel names may hold "-", which canonical JSON allows in no key: they are values.
-CHANNELS = Array(Object({"channel": Text(31, CHANNEL), "version": Text(64, VERSION)}), most=1024)
+CHANNELS = Array(Object({"channel": Text(31, CHANNEL), "version": Text(64, VERSION), "state": STATE}), most=1024)
+NEW_CHANNEL = Object({"model": Text(64, MODEL), "version": Text(64, VERSION), "channel": Text(31, CHANNEL)})
+CHANNEL_MOVED = Object({**NEW_CHANNEL.fields, "before": Nullable(Text(64, VERSION))})
+REVOKED = Object(
+    {
+        "id": ID,
+        "model": Text(64, MODEL),
+        "version": Text(64, VERSION),
+        "state": STATE,
+        "channels": Array(Text(31, CHANNEL), most=1024),  # they give out nothing until a later version is promoted
+    }
+)
 MODELS = Object(
     {"models": Array(Object({"model": Text(64, MODEL), "channels": CHANNELS}), most=100), "next": Text(64)},
     frozenset({"next"}),
@@ -173,6 +228,52 @@ def device(row: DeviceRow) -> dict[str, JsonValue]:
     }
 
 
+def device_full(view: DeviceView) -> dict[str, JsonValue]:
+    """A device with what it holds and what it was ordered. Raises as `device`."""
+    holds: list[JsonValue] = [_holding(one, view.now) for one in view.holdings]
+    orders: list[JsonValue] = [order(one, view.now) for one in view.orders]
+    return device(view.row) | {"holds": holds, "orders": orders}
+
+
+def order(row: OrderRow, now: int) -> dict[str, JsonValue]:
+    """A wipe order and what became of it, without its signatures."""
+    over = "expired" if now >= row.expires else "pending"
+    state = "reported" if row.reported is not None else over if row.withdrawn is None else "withdrawn"
+    return {
+        "id": row.id,
+        "device": row.device,
+        "model": row.model,
+        "version": row.version,
+        "state": state,
+        "operator": row.operator,
+        "issued": row.issued,
+        "expires": row.expires,
+        "fetched": row.fetched,
+        "reported": row.reported,
+        "outcome": row.outcome,
+        "withdrawn": row.withdrawn,
+    }
+
+
+def ordered(done: Ordered, now: int) -> dict[str, JsonValue]:
+    """The orders in force; `next` is there if there may be further devices, and goes into `after`."""
+    page: dict[str, JsonValue] = {"orders": [order(one, now) for one in done.orders]}
+    return page | ({} if done.next is None else {"next": done.next})
+
+
+def moved(done: Moved) -> dict[str, JsonValue]:
+    """A channel and what it stands for now."""
+    row = done.version
+    return {"model": row.model, "version": row.version, "channel": done.channel, "before": done.before}
+
+
+def revoked(done: Revoked) -> dict[str, JsonValue]:
+    """A version that nobody can have any more."""
+    row = done.version
+    channels: list[JsonValue] = list(done.channels)
+    return {"id": row.id, "model": row.model, "version": row.version, "state": row.state, "channels": channels}
+
+
 def version(row: Version) -> dict[str, JsonValue]:
     """A version without its files."""
     return {
@@ -194,9 +295,9 @@ def version_full(view: VersionView) -> dict[str, JsonValue]:
     return version(view.version) | {"files": [_file(one) for one in view.files]}
 
 
-def channels(of: Mapping[str, str]) -> list[JsonValue]:
-    """Channels and the version each points to."""
-    return [{"channel": name, "version": version} for name, version in sorted(of.items())]
+def channels(of: Sequence[Standing]) -> list[JsonValue]:
+    """Channels, the version each points to, and whether that can be had."""
+    return [{"channel": one.channel, "version": one.version, "state": one.state} for one in of]
 
 
 def model(view: ModelView) -> dict[str, JsonValue]:
@@ -214,6 +315,17 @@ def listed(name: str, items: Sequence[dict[str, JsonValue]], marks: Sequence[str
     """One page of a list; `next` is there if there may be more, and goes into `after`."""
     page: dict[str, JsonValue] = {name: list(items)}
     return page | ({"next": marks[-1]} if len(items) == MOST_LISTED else {})
+
+
+def _holding(one: Holding, now: int) -> dict[str, JsonValue]:
+    return {
+        "model": one.model,
+        "version": one.version,
+        "lease": one.lease,
+        "released": one.released,
+        "lease_expires": one.expires,
+        "lease_over": now >= one.expires,
+    }
 
 
 def _file(view: FileView) -> dict[str, JsonValue]:

@@ -4,20 +4,18 @@ Who is asking, and in which role, is settled before a byte of the body is read. 
 nobody (R13).
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from strongroom.canonical import JsonValue, to_base64url
-from strongroom.errors import Code, InputError
-from strongroom.server import accounts, catalogue, publish
+from strongroom.server import accounts, catalogue, publish, versions
 from strongroom.server.accounts import Right
 from strongroom.server.checking import Background
+from strongroom.server.http import admin_devices, bodies, callers
 from strongroom.server.http import admin_shapes as shapes
-from strongroom.server.http import bodies, callers
+from strongroom.server.http.admin_routes import OPERATOR, after, getting, posting
 from strongroom.server.http.described import HEALTH, described, secured
 from strongroom.server.http.health import health
 from strongroom.server.http.problems import Guard, on_http_exception
@@ -25,13 +23,7 @@ from strongroom.server.identify import Visit
 from strongroom.server.office import Office
 from strongroom.server.ports import Operator
 from strongroom.server.publish import Deposit, DepositedFile
-from strongroom.shapes import Object, Shape, Text
 
-LIMIT = 65_536  # bytes of any body but a deposit
-MAX_MARKS = 4096  # `bodies.MARKS` of any body: a deposit of 16 files has some 200, the others fewer
-IN_THE_LOOP = 262_144  # bytes of JSON that are parsed where they arrive; larger ones go to a thread, one at a time
-AFTER = 64  # characters
-OPERATOR = ("operator",)
 SCHEMES = {"operator": {"type": "http", "scheme": "bearer", "description": "An operator's token."}}
 
 
@@ -49,6 +41,7 @@ def create_admin_app(office: Office, background: Background) -> FastAPI:
     app.add_exception_handler(HTTPException, on_http_exception)
     _add_people(app, office)
     _add_entitlements(app, office)
+    admin_devices.add_routes(app, office)
     _add_catalogue(app, office)
     _add_publishing(app, office, background)
     return app
@@ -60,7 +53,7 @@ class _Described(FastAPI):
 
 
 def _add_people(app: FastAPI, office: Office) -> None:
-    post, get = _post(app, office), _get(app)
+    post, get = posting(app, office), getting(app)
 
     @get("/v1/whoami", shapes.OPERATOR)
     async def whoami(request: Request) -> Response:
@@ -76,9 +69,27 @@ def _add_people(app: FastAPI, office: Office) -> None:
     async def get_accounts(request: Request) -> Response:
         """List accounts by name."""
         operator = await callers.operator(office, request)
-        found = await accounts.list_accounts(office, operator, _after(request))
+        found = await accounts.list_accounts(office, operator, after(request))
         rows = [shapes.account(one) for one in found]
         return bodies.answer(shapes.listed("accounts", rows, [one.account.name for one in found]))
+
+    async def restricted(request: Request, name: str, *, restricted: bool) -> Response:
+        operator = await callers.operator(office, request)
+        seen = callers.visit(office, request, office.admin_url)
+        view = await accounts.set_restricted(office, operator, name, seen, restricted=restricted)
+        return bodies.answer(shapes.account(view))
+
+    changed = described(answer=shapes.ACCOUNT, security=OPERATOR)
+
+    @app.post("/v1/accounts/{name}/restrict", openapi_extra=changed, response_class=Response)
+    async def post_restrict(request: Request, name: str) -> Response:
+        """Restrict an account: no release and no renewal to its devices, no enrolment by its users."""
+        return await restricted(request, name, restricted=True)
+
+    @app.post("/v1/accounts/{name}/restore", openapi_extra=changed, response_class=Response)
+    async def post_restore(request: Request, name: str) -> Response:
+        """Restore a restricted account."""
+        return await restricted(request, name, restricted=False)
 
     @post("/v1/operators", shapes.NEW_OPERATOR, shapes.OPERATOR, ((publish.ADMIN,), "add an operator"))
     async def post_operator(operator: Operator, asked: dict[str, Any], seen: Visit) -> Response:
@@ -92,16 +103,9 @@ def _add_people(app: FastAPI, office: Office) -> None:
         token, expires = await accounts.issue_token(office, operator, asked["user"], asked["seconds"], seen)
         return bodies.answer({"user": asked["user"], "token": token, "expires": expires}, 201)
 
-    @get("/v1/devices", shapes.DEVICES, paged=True)
-    async def get_devices(request: Request) -> Response:
-        """List devices by identifier."""
-        operator = await callers.operator(office, request)
-        found = await accounts.list_devices(office, operator, _after(request))
-        return bodies.answer(shapes.listed("devices", [shapes.device(one) for one in found], [one.id for one in found]))
-
 
 def _add_entitlements(app: FastAPI, office: Office) -> None:
-    post, get = _post(app, office), _get(app)
+    post, get = posting(app, office), getting(app)
 
     @post("/v1/entitlements", shapes.NEW_ENTITLEMENT, shapes.ENTITLEMENT, (accounts.KEEPERS, "add a right"))
     async def post_entitlement(operator: Operator, asked: dict[str, Any], seen: Visit) -> Response:
@@ -135,15 +139,15 @@ def _add_entitlements(app: FastAPI, office: Office) -> None:
 
 
 def _add_catalogue(app: FastAPI, office: Office) -> None:
-    get = _get(app)
+    post, get = posting(app, office), getting(app)
 
     @get("/v1/models", shapes.MODELS, paged=True)
     async def get_models(request: Request) -> Response:
         """List models by name."""
         operator = await callers.operator(office, request)
-        found = await catalogue.list_models(office, operator, _after(request))
+        found = await catalogue.list_models(office, operator, after(request))
         rows: list[dict[str, JsonValue]] = [
-            {"model": name, "channels": shapes.channels(channels)} for name, channels in found
+            {"model": name, "channels": shapes.channels(standing)} for name, standing in found
         ]
         return bodies.answer(shapes.listed("models", rows, [name for name, _ in found]))
 
@@ -159,9 +163,24 @@ def _add_catalogue(app: FastAPI, office: Office) -> None:
         operator = await callers.operator(office, request)
         return bodies.answer(shapes.version_full(await catalogue.show_version(office, operator, model, version)))
 
+    @post("/v1/channels", shapes.NEW_CHANNEL, shapes.CHANNEL_MOVED, (versions.PROMOTERS, "promote a version"))
+    async def post_channel(operator: Operator, asked: dict[str, Any], seen: Visit) -> Response:
+        """Let a channel stand for a version; it only moves on, to a later one."""
+        moved = await versions.promote(office, operator, asked["model"], asked["version"], asked["channel"], seen)
+        return bodies.answer(shapes.moved(moved), 201)
+
+    revoked = described(answer=shapes.REVOKED, security=OPERATOR)
+
+    @app.post("/v1/models/{model}/versions/{version}/revoke", openapi_extra=revoked, response_class=Response)
+    async def post_revoke(request: Request, model: str, version: str) -> Response:
+        """Let nobody have a version any more: no release, no renewal."""
+        operator = await callers.operator(office, request)
+        seen = callers.visit(office, request, office.admin_url)
+        return bodies.answer(shapes.revoked(await versions.revoke(office, operator, model, version, seen)))
+
 
 def _add_publishing(app: FastAPI, office: Office, background: Background) -> None:
-    post, get = _post(app, office), _get(app)
+    post, get = posting(app, office), getting(app)
 
     @get("/v1/deposit-context", shapes.DEPOSIT_CONTEXT)
     async def get_deposit_context(request: Request) -> Response:
@@ -198,57 +217,3 @@ def _add_publishing(app: FastAPI, office: Office, background: Background) -> Non
         if row.state == publish.CHECKING:
             background.check(row.id)
         return bodies.answer({"id": row.id, "model": row.model, "version": row.version, "state": row.state}, 202)
-
-
-_Handler = Callable[..., Awaitable[Response]]
-_Use = Callable[[Operator, dict[str, Any], Visit], Awaitable[Response]]
-
-
-def _get(app: FastAPI) -> Callable[..., Callable[[_Handler], _Handler]]:
-    def route(path: str, answer: Object, *, paged: bool = False, model: bool = False) -> Callable[[_Handler], _Handler]:
-        query: dict[str, Shape] | None = (
-            {"after": Text(AFTER, least=0)} if paged else {"model": Text(64)} if model else None
-        )
-        extra = described(answer=answer, security=OPERATOR, query=query)
-        return app.get(path, openapi_extra=extra, response_class=Response)
-
-    return route
-
-
-def _post(app: FastAPI, office: Office) -> Callable[..., Callable[[_Use], _Handler]]:
-    """Make routes that settle who is asking and in which role, then read and check the body, then call the use case.
-
-    The use case looks at the role again: it cannot know who calls it.
-    """
-    turn = asyncio.Semaphore(1)
-
-    def route(
-        path: str, body: Object, answer: Object, may: tuple[Sequence[str], str], *, limit: int = LIMIT
-    ) -> Callable[[_Use], _Handler]:
-        extra = described(body=body, answer=answer, status=201, security=OPERATOR)
-
-        def register(use: _Use) -> _Handler:
-            async def handle(request: Request) -> Response:
-                operator = await callers.operator(office, request)
-                await accounts.allow(office, operator, *may, request.state.reference)
-                data = await bodies.read(request, limit, marks=MAX_MARKS)
-                if len(data) <= IN_THE_LOOP:
-                    asked = bodies.loose(data, body, "body")
-                else:
-                    async with turn:
-                        asked = await asyncio.to_thread(bodies.loose, data, body, "body")
-                return await use(operator, asked, callers.visit(office, request, office.admin_url))
-
-            handle.__doc__, handle.__name__ = use.__doc__, use.__name__
-            return app.post(path, status_code=201, openapi_extra=extra, response_class=Response)(handle)
-
-        return register
-
-    return route
-
-
-def _after(request: Request) -> str:
-    after = request.query_params.get("after", "")
-    if len(after) > AFTER or not (after.isascii() and after.isprintable()):
-        raise InputError(Code.ARGUMENT, f"after is a name of at most {AFTER} characters", where="after")
-    return after

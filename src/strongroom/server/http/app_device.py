@@ -11,12 +11,12 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from strongroom.errors import Code, DeniedError, InputError, IntegrityError
-from strongroom.server import challenges, enrol, links, release
+from strongroom.server import challenges, enrol, links, receipts, release, renew
 from strongroom.server.http import bodies, callers, objects
 from strongroom.server.http.described import HEALTH, described, secured
 from strongroom.server.http.health import health
 from strongroom.server.http.problems import Guard, on_http_exception
-from strongroom.server.identify import UserCaller, Visit
+from strongroom.server.identify import Caller, UserCaller, Visit
 from strongroom.server.office import Office
 from strongroom.server.ports import ServedObjects
 from strongroom.shapes import Integer
@@ -32,6 +32,8 @@ from strongroom.wire.messages import (
     UrlsAnswer,
     UrlsRequest,
 )
+from strongroom.wire.orders import ReceiptAnswer, ReceiptRequest
+from strongroom.wire.renewal import RenewAnswer, RenewRequest
 
 MAX_TRUST_STEPS = 256  # documents in one answer
 # Marks (`bodies.MARKS`) of any message: 32 signals of 200 characters, each at most two escapes, are 12,800 of them, and
@@ -45,6 +47,8 @@ SCHEMES = {
 
 _Asked = TypeVar("_Asked", bound=Message)
 _RELEASE = re.compile(r"rel_[A-Za-z0-9_-]{22}")
+_LEASE = re.compile(r"lse_[A-Za-z0-9_-]{22}")
+_ORDER = re.compile(r"ord_[A-Za-z0-9_-]{22}")
 _VERSION = re.compile(r"[0-9]{1,9}")
 
 
@@ -62,6 +66,7 @@ def create_device_app(office: Office) -> FastAPI:
     app.add_exception_handler(HTTPException, on_http_exception)
     _add_devices(app, office)
     _add_releases(app, office)
+    _add_leases(app, office)
     _add_public(app, office)
     if isinstance(office.store, ServedObjects):
         _add_objects(app, office, office.store)
@@ -82,8 +87,11 @@ def _add_devices(app: FastAPI, office: Office) -> None:
         callers.demand_credentials(request)
         asked, _ = await _message(request, ChallengeRequest)
         seen = _visit(office, request)
-        who = callers.user if asked.purpose == challenges.ENROL else callers.device
-        caller = await who(office, request, seen)
+        caller: Caller
+        if asked.purpose == challenges.ENROL:
+            caller = await callers.user(office, request, seen)
+        else:
+            caller = await callers.device(office, request, seen, even_barred=asked.purpose == challenges.RENEW)
         return _answer(await challenges.issue(office, caller, asked, seen))
 
     enrols = described(body=EnrolRequest.SHAPE, answer=EnrolAnswer.SHAPE, status=201, security=("user", "proof"))
@@ -116,6 +124,30 @@ def _add_releases(app: FastAPI, office: Office) -> None:
             raise DeniedError(Code.NOT_FOUND, "there is no such release for this device")
         asked, _ = await _message(request, UrlsRequest)
         return _answer(await links.fresh_urls(office, caller, release_id, asked, _visit(office, request)))
+
+
+def _add_leases(app: FastAPI, office: Office) -> None:
+    renews = described(body=RenewRequest.SHAPE, answer=RenewAnswer.SHAPE, security=("device", "proof"))
+
+    @app.post("/v1/leases/{lease_id}/renew", openapi_extra=renews, response_class=Response)
+    async def post_renewal(request: Request, lease_id: str) -> Response:
+        """Ask for a longer lease of what the device holds; the answer may bring wipe orders instead."""
+        caller = await callers.device(office, request, _visit(office, request), even_barred=True)
+        if not _LEASE.fullmatch(lease_id):
+            raise DeniedError(Code.NOT_FOUND, "there is no such lease for this device")
+        asked, body = await _message(request, RenewRequest)
+        return _answer(await renew.renew(office, caller, lease_id, asked, body, _visit(office, request)))
+
+    reports = described(body=ReceiptRequest.SHAPE, answer=ReceiptAnswer.SHAPE, security=("device", "proof"))
+
+    @app.post("/v1/orders/{order_id}/receipt", openapi_extra=reports, response_class=Response)
+    async def post_receipt(request: Request, order_id: str) -> Response:
+        """Report that a wipe order was carried out; the same receipt again changes nothing."""
+        caller = await callers.device(office, request, _visit(office, request), even_barred=True)
+        if not _ORDER.fullmatch(order_id):
+            raise DeniedError(Code.NOT_FOUND, "there is no such order for this device")
+        asked, _ = await _message(request, ReceiptRequest)
+        return _answer(await receipts.take_receipt(office, caller, order_id, asked, _visit(office, request)))
 
 
 def _add_public(app: FastAPI, office: Office) -> None:

@@ -35,9 +35,10 @@ async def user(office: Office, request: Request, seen: Visit) -> UserCaller:
     return await identify.identify_user(office, seen, _single(request, "authorization"), _single(request, "dpop"))
 
 
-async def device(office: Office, request: Request, seen: Visit) -> DeviceCaller:
-    """Identify an enrolled device. Raises as `identify.identify_device`."""
-    return await identify.identify_device(office, seen, _single(request, "authorization"), _single(request, "dpop"))
+async def device(office: Office, request: Request, seen: Visit, *, even_barred: bool = False) -> DeviceCaller:
+    """Identify an enrolled device. Arguments and errors as those of `identify.identify_device`."""
+    authorization, proof = _single(request, "authorization"), _single(request, "dpop")
+    return await identify.identify_device(office, seen, authorization, proof, even_barred=even_barred)
 
 
 async def operator(office: Office, request: Request) -> Operator:

@@ -4,16 +4,18 @@ SQLite by default: write-ahead log, every commit on the disk (synchronous FULL),
 takes the write lock when it begins, so that what it read is still true when it writes.
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from strongroom.errors import Code, SetupError, StoreError, StrongroomError
+from strongroom.server.ledger.serial import SerialEngine
 
 BUSY_MILLISECONDS = 10_000  # how long a transaction waits for another process's
 POOL_SECONDS = 20  # how long it waits for this process's own
@@ -48,29 +50,38 @@ def read_url(url: str) -> URL:
         raise SetupError(Code.DATABASE, "not a database URL", next_step="set database in strongroom.toml") from None
 
 
-def open_engine(url: str) -> AsyncEngine:
+def open_engine(url: str) -> AsyncEngine | SerialEngine:
     """Make the pool for a database URL; nothing is read yet.
 
     Raises:
         SetupError: DATABASE, if there is no driver, or no such SQLite file.
     """
     parsed = read_url(url)
-    sizes: dict[str, Any] = {}
     if parsed.get_backend_name() == "sqlite":
-        make_private(parsed, create=False)
-        # SQLite has one writer at a time: waiting in our own queue is fair, waiting for its lock is not
-        sizes = {"pool_size": 1, "max_overflow": 0, "pool_timeout": POOL_SECONDS}
+        return _open_sqlite(parsed)
     try:
-        engine = create_async_engine(parsed, hide_parameters=True, **sizes)
+        return create_async_engine(parsed, hide_parameters=True)
     except (NoSuchModuleError, ModuleNotFoundError, ArgumentError):
         raise SetupError(
             Code.DATABASE,
             f"no driver for a {parsed.get_backend_name()} database",
             next_step="install strongroom[server]",
         ) from None
-    if parsed.get_backend_name() == "sqlite":
-        set_up_sqlite(engine.sync_engine)
-    return engine
+
+
+def _open_sqlite(url: URL) -> SerialEngine:
+    make_private(url, create=False)
+    # SQLite has one writer at a time: waiting in our own queue is fair, waiting for its lock is not
+    engine = create_engine(
+        url.set(drivername="sqlite"),
+        hide_parameters=True,
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        connect_args={"check_same_thread": False},
+    )
+    set_up_sqlite(engine)
+    return SerialEngine(engine, busy=BUSY_MILLISECONDS, patience=POOL_SECONDS)
 
 
 def set_up_sqlite(engine: Engine) -> None:
@@ -103,13 +114,15 @@ def make_private(url: URL, *, create: bool) -> None:
     """
     if not url.database or url.database == ":memory:":
         return
-    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
     try:
-        handle = os.open(url.database, flags, 0o600)
-        try:
-            os.fchmod(handle, 0o600)
-        finally:
-            os.close(handle)
+        if create and not os.path.lexists(url.database):
+            os.close(os.open(url.database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        # by its name: to close any descriptor of it would drop the locks that SQLite holds for this process
+        if Path(url.database).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        Path(url.database).chmod(0o600)
+        if not os.access(url.database, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         step = "mend database in strongroom.toml, or the modes of this file and its directory"
         if isinstance(error, FileNotFoundError) and not create:

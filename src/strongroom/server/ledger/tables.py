@@ -157,6 +157,29 @@ RELEASES = Table(
     Column("lease_id", _ID, nullable=False, unique=True),
     Column("lease_expires", BigInteger, nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    Index(None, "version_id", "device"),
+)
+
+ORDERS = Table(
+    "orders",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("device", _ID, ForeignKey("devices.id"), nullable=False),
+    Column("model", _NAME, nullable=False),
+    Column("version", _NAME, nullable=False),
+    Column("version_id", _ID, ForeignKey("versions.id"), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("signed", Text, nullable=False),
+    Column("issued", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("operator", _ID, nullable=False),
+    Column("fetched", BigInteger),
+    Column("reported", BigInteger),
+    Column("outcome", _WORD),
+    Column("receipt", Text),
+    Column("withdrawn", BigInteger),
+    Index(None, "device", "model"),
 )
 
 AUDIT = Table(

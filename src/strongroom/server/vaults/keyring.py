@@ -29,6 +29,8 @@ _BLOB_HEADER = 1 + _KEY_ID
 _WRAP_LABEL = b"strongroom/vault/wrap/v1\0"
 _MAC_LABEL = b"strongroom/vault/mac/v1\0"
 
+ROTATED = ("release", "order", "deposit")  # keys that trust.json names and that owners replace
+
 _WRAPPING_KEY = Object({"id": Binary(_KEY_ID), "key": Binary(32)})
 _CONTENT = Object(
     {
@@ -41,7 +43,9 @@ _CONTENT = Object(
         "deposit_kem": Integer(1, 65_535),
         "deposit": Binary(64, 32),
         "url": Binary(32),
-    }
+        "next": Object({name: Binary(32) for name in ROTATED}, frozenset(ROTATED)),
+    },
+    frozenset({"next"}),
 )
 
 
@@ -58,6 +62,9 @@ class Keyring:
     deposit_key: DepositKey = field(repr=False)
     url_key: bytes = field(repr=False)
     random: Callable[[int], bytes] = field(default=os.urandom, repr=False, compare=False)
+    coming: Mapping[str, bytes] = field(
+        default_factory=dict, repr=False
+    )  # seeds of ROTATED keys, until trust names them
 
     @classmethod
     def generate(cls, random: Callable[[int], bytes] = os.urandom) -> "Keyring":
@@ -93,6 +100,20 @@ class Keyring:
             deposit_key=deposit,
             url_key=fields["url"],
             random=random,
+            coming={name: seed for name, seed in (fields["next"] or {}).items() if seed is not None},
+        )
+
+    def signers(self, role: str) -> tuple[SigningKey, ...]:
+        """Return the keys for the role `release` or `order`: the one in use, and the one that is to replace it."""
+        in_use = {"release": self.release_signer, "order": self.order_signer}[role]
+        return (in_use, *(SigningKey(ED25519, self.coming[role]) for _ in range(role in self.coming)))
+
+    @property
+    def deposit_keys(self) -> tuple[DepositKey, ...]:
+        """Every key that opens deposits: publishers may still use the one that is being replaced."""
+        return (
+            self.deposit_key,
+            *(DepositKey.from_seed(DEFAULT_KEM, self.coming["deposit"]) for _ in range("deposit" in self.coming)),
         )
 
     def wrap(self, secret: bytes | bytearray, context: bytes) -> bytes:
@@ -135,8 +156,11 @@ class Keyring:
         wrapping: list[JsonValue] = [
             {"id": to_base64url(id_), "key": to_base64url(key)} for id_, key in sorted(self.wrapping.items())
         ]
+        coming: dict[str, JsonValue] = {name: to_base64url(seed) for name, seed in self.coming.items()}
+        more: dict[str, JsonValue] = {"next": coming} if coming else {}
         return encode(
-            {
+            more
+            | {
                 "current": to_base64url(self.current),
                 "wrapping": wrapping,
                 "mac": to_base64url(self.mac_key),

@@ -1,0 +1,256 @@
+"""Renew: a longer lease for what a device holds, or the order to wipe it (docs/spec/protocol.md section 9).
+
+When `renew` is called, HTTP has checked sizes and schema and `identify` the token and its proof; what follows is in
+this order and no other: challenge used up · the lease is this device's · proof · orders · trust · entitlement ·
+evidence · one transaction with the lease's new end and its audit row · answer. No key is touched.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from strongroom.canonical import decode, to_base64url
+from strongroom.errors import Code, DeniedError, InputError, StrongroomError
+from strongroom.server import challenges, entitled, wipe_orders
+from strongroom.server.audit import Event, event
+from strongroom.server.entitled import Entitled, Seen
+from strongroom.server.identify import DeviceCaller, Visit, token_refused
+from strongroom.server.office import Office
+from strongroom.server.ports import AuditEvent, OrderRow, ReleaseRow, Transaction, Version
+from strongroom.server.release import check_evidence, facts, refused
+from strongroom.wire import lease as leases
+from strongroom.wire import proofs, renewal
+from strongroom.wire.binding import Binding
+from strongroom.wire.messages import Latest, Lease
+from strongroom.wire.orders import ORDERS
+from strongroom.wire.renewal import Renewal, RenewAnswer, RenewRequest
+from strongroom.wire.trust import check_fresh
+
+_MAX_SIGNED = 65_536  # characters of one order's JWS
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A lease of this device, and what the ledger holds that bears on it."""
+
+    row: ReleaseRow
+    version: Version
+    orders: Sequence[OrderRow]
+    seen: Seen
+    newest: Seen | None  # what the request's selector stands for, unless it is the version itself
+
+
+async def renew(
+    office: Office, caller: DeviceCaller, lease_id: str, request: RenewRequest, body: bytes, visit: Visit
+) -> RenewAnswer:
+    """Answer a device that holds a version: with the orders that wait for it, else with a new lease.
+
+    Args:
+        office: ledger, signers, policy.
+        caller: the device, its token and key verified; one that is barred gets orders and nothing else.
+        lease_id: from the path.
+        request: the message.
+        body: its bytes as received; the answer carries their SHA-256.
+        visit: time, reference and URL.
+
+    Raises:
+        DeniedError: CHALLENGE, PROOF; NOT_FOUND for a lease that is not this device's or was reported wiped, a version
+            that is revoked, a right that is gone; TOKEN for a barred device without orders.
+        InputError: ARGUMENT if the device names another as itself.
+        RefusedError: TRUST_EXPIRED, EVIDENCE; ORDER_PENDING if an order came in this moment.
+        StoreError: DATABASE.
+    """
+    try:
+        record = await challenges.use(office, caller, request.challenge, challenges.RENEW, visit)
+        held = await _look_up(office, caller, lease_id, request.version, visit)
+        _check_proof(caller, request, record.model, held.version, visit)
+        if held.orders:
+            return await _give_orders(office, caller, held, request, body, visit)
+        if caller.barred:
+            raise token_refused()
+        check_fresh(office.trust, visit.now)
+        found = await _judge(office, caller, held, visit)
+        check_evidence(request.evidence)
+        return await _give_lease(office, caller, held, found, request, body, visit)
+    except StrongroomError as error:
+        await refused(office, Event.LEASE_REFUSED, caller, lease_id, error, visit)
+        raise
+
+
+async def _look_up(office: Office, caller: DeviceCaller, lease_id: str, selector: str, visit: Visit) -> _Held:
+    """Read everything in one transaction. "Not yours" and "not there" are one answer after the same two queries."""
+    async with office.ledger.begin() as tx:
+        row = await tx.release_of_lease(lease_id)
+        version = await tx.version_by_id(row.version_id if row else lease_id)
+        if row is None or version is None or row.device != caller.device.id:
+            raise _not_found(lease_id)
+        model, most = version.model, wipe_orders.IN_ONE_ANSWER
+        pending = await tx.pending_orders(caller.device.id, model, now=visit.now, limit=most)
+        seen = await entitled.look_up(tx, caller, model, version)
+        newest = await _newest(tx, caller, seen, version, selector)
+    return _Held(row, version, pending, seen, newest)
+
+
+async def _newest(tx: Transaction, caller: DeviceCaller, seen: Seen, version: Version, selector: str) -> Seen | None:
+    standing = seen.channels.get(selector[1:]) if selector.startswith("@") else selector
+    if standing in (None, version.version):
+        return None
+    return await entitled.look_up(tx, caller, version.model, await entitled.selected(tx, version.model, selector))
+
+
+def _check_proof(
+    caller: DeviceCaller, request: RenewRequest, model: str | None, version: Version, visit: Visit
+) -> None:
+    if model != version.model:
+        raise DeniedError(Code.CHALLENGE, "the challenge was asked for another model")
+    if request.device.id != caller.device.id:
+        raise InputError(Code.ARGUMENT, "the device's id is not the one of its token", where="device.id")
+    binding = Binding.renew(
+        challenge=request.challenge,
+        account=caller.account.id,
+        device=caller.device.id,
+        device_key=caller.device.thumbprint,
+        platform=request.device.platform,
+        model=version.model,
+        version=version.version,
+    )
+    proofs.verify_proof(
+        request.proof,
+        caller.key,
+        expected_binding=binding,
+        expected_method=visit.method,
+        expected_url=visit.url,
+        expected_body=proofs.body_without_proof(request),
+        expected_token=caller.token,
+    )
+
+
+async def _judge(office: Office, caller: DeviceCaller, held: _Held, visit: Visit) -> Entitled:
+    found = await entitled.judge(office, caller, held.seen, held.version.model, visit.now, selector=None)
+    if held.row.ended is not None:  # the device said that it has this no more
+        raise _not_found(held.row.lease_id)
+    return found
+
+
+async def _give_orders(
+    office: Office, caller: DeviceCaller, held: _Held, request: RenewRequest, body: bytes, visit: Visit
+) -> RenewAnswer:
+    signed = tuple(
+        ORDERS.of.check(decode(one.signed.encode("ascii"), limit=_MAX_SIGNED), "order") for one in held.orders
+    )
+    answer = _answer(office, caller, held, held.version, request, body, visit, orders=signed)
+    async with office.ledger.begin() as tx:
+        await tx.note_fetched([one.id for one in held.orders], at=visit.now)
+        await tx.touch_device(caller.device.id, facts=facts(request.device), seen=visit.now)
+        for one in held.orders:
+            if one.fetched is None:
+                await tx.add_audit(_fetched(caller, one, visit))
+    return renewal.issue(answer, office.release_signers)
+
+
+async def _give_lease(
+    office: Office,
+    caller: DeviceCaller,
+    held: _Held,
+    found: Entitled,
+    request: RenewRequest,
+    body: bytes,
+    visit: Visit,
+) -> RenewAnswer:
+    newest = await _latest(office, caller, held, request.version, visit)
+    lease = Lease(
+        lease_id=held.row.lease_id,
+        account=caller.account.id,
+        device=caller.device.thumbprint,
+        model=found.version.model,
+        version=found.version.version,
+        files=tuple(file.head for file in found.files),
+        issued=visit.now,
+        expires=visit.now + office.policy.lease_seconds,
+        max_offline=office.policy.max_offline,
+        request=hashlib.sha256(body).digest(),
+        challenge=request.challenge,
+    )
+    signed = leases.issue(lease, office.release_signers)
+    answer = _answer(office, caller, held, newest, request, body, visit, lease=signed)
+    async with office.ledger.begin() as tx:
+        await wipe_orders.refuse_pending(tx, caller.device.id, found.version.model, visit.now)  # one may just have come
+        await tx.extend_lease(held.row.id, lease.expires)
+        await tx.touch_device(caller.device.id, facts=facts(request.device), seen=visit.now)
+        await tx.add_audit(_renewed(caller, request, found.version, lease, visit))
+    return renewal.issue(answer, office.release_signers)
+
+
+async def _latest(office: Office, caller: DeviceCaller, held: _Held, selector: str, visit: Visit) -> Version:
+    """Return the newest version for this caller, or the one it holds: what it may not have it does not hear of."""
+    if held.newest is None:
+        return held.version
+    model = held.version.model
+    try:
+        found = await entitled.judge(office, caller, held.newest, model, visit.now, selector=selector)
+    except DeniedError:
+        return held.version
+    return found.version
+
+
+def _answer(
+    office: Office,
+    caller: DeviceCaller,
+    held: _Held,
+    newest: Version,
+    request: RenewRequest,
+    body: bytes,
+    visit: Visit,
+    *,
+    orders: tuple[tuple[str, ...], ...] = (),
+    lease: tuple[str, ...] | None = None,
+) -> Renewal:
+    return Renewal(
+        renewal_id=office.new_id("rnw"),
+        request=hashlib.sha256(body).digest(),
+        challenge=request.challenge,
+        account=caller.account.id,
+        device=caller.device.id,
+        lease_id=held.row.lease_id,
+        model=held.version.model,
+        version=held.version.version,
+        latest=Latest(newest.version, newest.counter, visit.now + office.policy.latest_seconds),
+        orders=orders,
+        reactions=(),
+        server_time=visit.now,
+        lease=lease,
+    )
+
+
+def _not_found(lease_id: str) -> DeniedError:
+    return DeniedError(Code.NOT_FOUND, "there is no such lease for this device", where=lease_id)
+
+
+def _fetched(caller: DeviceCaller, order: OrderRow, visit: Visit) -> AuditEvent:
+    return event(
+        Event.WIPE_FETCHED,
+        at=visit.now,
+        actor=caller.device.id,
+        subject=order.id,
+        version=f"{order.model}@{order.version}",
+        account=caller.account.id,
+        reference=visit.reference,
+    )
+
+
+def _renewed(caller: DeviceCaller, request: RenewRequest, version: Version, lease: Lease, visit: Visit) -> AuditEvent:
+    return event(
+        Event.LEASE_RENEWED,
+        at=visit.now,
+        actor=caller.device.id,
+        subject=f"{version.model}@{version.version}",
+        lease=lease.lease_id,
+        expires=lease.expires,
+        account=caller.account.id,
+        user=caller.user.id,
+        asked=request.version,
+        platform=request.device.platform,
+        client=request.device.client,
+        fingerprint=to_base64url(request.device.fingerprint),
+        reference=visit.reference,
+    )
