@@ -1,41 +1,45 @@
 #!/usr/bin/env node
 /** The command line of the reader. Keys come from files, never from the argument vector. */
 
-import { mkdir, mkdtemp, open as openFile, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { resolve } from "node:path";
 
-import { bytesOf } from "../src/canonical.js";
-import { fromFile, inspect, open, Owners, SealedFileError, verify } from "../src/reader.js";
-import { judge, readCases } from "../src/vectors.js";
+import { run, show, stoppable, UsageError } from "../src/command.js";
+import { PlaceError, readModelKey, readPublic } from "../src/disk.js";
+import { ProtocolError, verifyTrust } from "../src/protocol/release.js";
+import { fromFile, inspect, open, Owners, verify } from "../src/reader.js";
+import { intoFolder, notThere, readThrough } from "../src/unpacking.js";
+import { fits, judge, readCases } from "../src/vectors.js";
 
 const USAGE = `usage:
   strongroom-file inspect IN
-  strongroom-file verify IN --owner KEY... [--threshold K] [--kind KIND]
-  strongroom-file open IN --mek FILE -o DIR --owner KEY... [--threshold K] [--kind KIND]
-                      --model M --version V [--account A] [--user U]
+  strongroom-file verify IN --owner=KEY... [--threshold K] [--kind KIND]
+  strongroom-file verify IN --trust FILE [--kind KIND]
+  strongroom-file open IN --mek FILE -o DIR --name M --version V [--account A] [--user U] [--kind KIND]
+                      and --owner=KEY... [--threshold K], or --trust FILE
   strongroom-file vectors DIR [--json]
 
-  KEY   an owner's raw Ed25519 public key in base64url; --threshold defaults to all of them
-  FILE  the model key, 32 raw bytes;  KIND  model (the default), overlay or delta
-  DIR   must not exist; it appears when every check has passed`;
+  --owner      an owner's raw Ed25519 public key in base64url; of an owner with two keys, KEY+ML-DSA-65:KEY
+  --threshold  how many owners must have signed; all of them by default
+  --trust      a trust.json: its owners, its threshold, its suites
+  --mek        the model key: 32 raw bytes, or one line of 43 base64url characters; readable by nobody else
+  --name       what the model was sealed as; --model means the same
+  --kind       model, overlay or delta; open expects a model by default, verify takes all three and says which
+  -o           a directory that does not exist; it appears when every check has passed
 
-const OPTIONS = {
-  owner: { type: "string", multiple: true, default: [] },
-  threshold: { type: "string" },
-  kind: { type: "string", default: "model" },
-  mek: { type: "string" },
-  output: { type: "string", short: "o" },
-  account: { type: "string" },
-  model: { type: "string" },
-  version: { type: "string" },
-  user: { type: "string" },
-  json: { type: "boolean", default: false },
+exit codes: 0 done, 1 failed, 2 usage, 5 altered, cut, of another key or not signed by its owners`;
+
+const TEXT = { type: "string" };
+const WHO = { owner: { ...TEXT, multiple: true, default: [] }, threshold: TEXT, trust: TEXT, kind: TEXT };
+const WHAT = { account: TEXT, name: TEXT, model: TEXT, version: TEXT, user: TEXT };
+const COMMANDS = {
+  inspect: { options: {}, act: inspectFile },
+  verify: { options: WHO, act: verifyFile },
+  open: { options: { ...WHO, ...WHAT, mek: TEXT, output: { ...TEXT, short: "o" } }, act: openIntoFolder },
+  vectors: { options: { json: { type: "boolean", default: false } }, act: judgeVectors },
 };
-
-const COMMANDS = { inspect: inspectFile, verify: verifyFile, open: openIntoFolder, vectors: judgeVectors };
-
-class UsageError extends Error {}
+const KINDS = ["model", "overlay", "delta"];
+const TRUST_LIMIT = 1_048_576; // bytes
+const THRESHOLD = /^[1-9][0-9]{0,2}$/;
 
 async function inspectFile(path) {
   const head = await withFile(path, inspect);
@@ -60,37 +64,34 @@ async function inspectFile(path) {
   });
 }
 
-async function verifyFile(path, options) {
-  const head = await withFile(path, (source) => verify(source, expectedOf(options)));
-  show({ proven: "owners and every stored byte", file_id: text(head.core.fileId), head: text(head.digest) });
+async function verifyFile(path, values) {
+  const expected = await expectedOf(values);
+  const { core, digest } = await withFile(path, (source) => verify(source, expected));
+  show({ proven: "owners and every stored byte", kind: core.kind, file_id: text(core.fileId), head: text(digest) });
 }
 
 // Twice through: nothing is written before the first reading has found everything good, and what is written is checked
 // again on its way, so that a file which changes in between is refused too.
-async function openIntoFolder(path, options) {
-  const { account = null, user = null } = options;
-  const subject = { account, model: given(options, "model"), version: given(options, "version"), user };
-  const expected = { ...expectedOf(options), subject };
-  const folder = resolve(given(options, "output"));
-  const mek = await readFile(given(options, "mek"));
+async function openIntoFolder(path, values) {
+  const { account = null, user = null } = values;
+  const model = given(values, "name", values.model);
+  const subject = { account, model, version: given(values, "version"), user };
+  const folder = resolve(given(values, "output"));
+  const key = given(values, "mek");
+  const expected = { kind: "model", ...(await expectedOf(values)), subject };
+  await notThere(folder);
+  const mek = await readModelKey(key);
   try {
-    await withFile(path, async (source) => {
-      await readThrough(await open(source, mek, expected), async () => {});
-      await appear(folder, async (partial) => unpack(await open(source, mek, expected), partial));
-    });
+    await stoppable((signal) =>
+      withFile(path, async (source) => {
+        const read = (offset, length) => (signal.throwIfAborted(), source.read(offset, length));
+        const opened = () => open({ size: source.size, read }, mek, expected);
+        await readThrough(await opened(), async () => {});
+        await intoFolder(folder, signal, opened);
+      }),
+    );
   } finally {
     mek.fill(0);
-  }
-}
-
-async function appear(folder, fill) {
-  const partial = await mkdtemp(join(dirname(folder), ".strongroom-file-"));
-  try {
-    await fill(partial);
-    await mkdir(folder); // refuses a folder that is there; rename alone replaces an empty one
-    await rename(partial, folder);
-  } finally {
-    await rm(partial, { recursive: true, force: true });
   }
 }
 
@@ -100,64 +101,47 @@ async function judgeVectors(folder, { json }) {
   for (const vector of await readCases(folder)) {
     const verdict = await judge(vector);
     verdicts.push(verdict);
-    const fits = verdict.verdict === vector.fields.get("expect") && verdict.payload === vector.fields.get("payload");
-    if (!fits) wrong.push(verdict.name);
+    if (!fits(verdict, vector)) wrong.push(verdict.name);
   }
+  if (verdicts.length === 0) throw new PlaceError("argument", "no vector is here", folder, "name a directory of .case files");
   if (json) show(verdicts);
   else process.stdout.write(`${[`${verdicts.length} vectors, ${wrong.length} wrong`, ...wrong].join("\n")}\n`);
   if (wrong.length > 0) process.exitCode = 1;
 }
 
-async function readThrough(file, take) {
+async function expectedOf(values) {
+  const { kind, trust } = values;
+  if (kind !== undefined && !KINDS.includes(kind)) throw new UsageError(`--kind is one of ${KINDS.join(", ")}`);
+  const who = trust === undefined ? namedOwners(values) : await trustedOwners(trust, values);
+  return kind === undefined ? who : { ...who, kind };
+}
+
+function namedOwners({ owner, threshold = String(owner.length) }) {
+  if (owner.length === 0) throw new UsageError("--owner or --trust is needed: whose signature is to be believed?");
+  if (!THRESHOLD.test(threshold)) throw new UsageError("--threshold is a number from 1 on, in decimal");
   try {
-    for await (const bytes of file.segments()) await take(bytes);
-  } finally {
-    file.close();
+    return { owners: Owners.ofText(Number(threshold), owner) };
+  } catch (error) {
+    if (error instanceof TypeError) throw new UsageError(`--owner, --threshold: ${error.message}`);
+    throw error;
   }
 }
 
-async function unpack(file, folder) {
-  const pending = file.toc.files.map(({ path, size }) => ({ path: join(folder, ...path.split("/")), left: size }));
-  let handle = null;
-  const next = async () => {
-    await handle?.close();
-    handle = null;
-    if (pending.length === 0) return;
-    await mkdir(dirname(pending[0].path), { recursive: true });
-    handle = await openFile(pending[0].path, "wx", 0o600);
-  };
-  const finishEnded = async () => {
-    while (pending.length > 0 && pending[0].left === 0) {
-      pending.shift();
-      await next();
-    }
-  };
+async function trustedOwners(path, { owner, threshold }) {
+  if (owner.length > 0 || threshold !== undefined) throw new UsageError("--trust names the owners and the threshold itself");
+  const { roles, suites } = verifyTrust(await readPublic(path, "trust file", TRUST_LIMIT));
   try {
-    await next();
-    await finishEnded();
-    await readThrough(file, async (segment) => {
-      for (let at = 0; at < segment.length; ) {
-        const part = segment.subarray(at, at + pending[0].left);
-        await handle.writeFile(part);
-        at += part.length;
-        pending[0].left -= part.length;
-        await finishEnded();
-      }
-    });
-  } finally {
-    await handle?.close();
+    return { owners: new Owners(roles.owner.threshold, roles.owner.principals), suites };
+  } catch (error) {
+    if (error instanceof TypeError) throw new ProtocolError("public-key", "trust.json", "an owner's key that signs no file");
+    throw error;
   }
 }
 
-function expectedOf(options) {
-  const keys = options.owner.map((key) => bytesOf(key, "--owner", 32));
-  if (keys.length === 0) throw new UsageError("--owner is needed: whose signature is to be believed?");
-  return { kind: options.kind, owners: Owners.ofEd25519(Number(options.threshold ?? keys.length), keys) };
-}
-
-function given(options, name) {
-  if (options[name] === undefined) throw new UsageError(`--${name} is needed`);
-  return options[name];
+function given(values, name, other) {
+  const value = values[name] ?? other;
+  if (value === undefined) throw new UsageError(`--${name} is needed`);
+  return value;
 }
 
 async function withFile(path, use) {
@@ -177,23 +161,4 @@ function reference(value) {
   return value && { file_id: text(value.fileId), head: text(value.head) };
 }
 
-function show(value) {
-  process.stdout.write(`${JSON.stringify(value, null, 1)}\n`);
-}
-
-async function main(argv) {
-  try {
-    const { values, positionals } = parseArgs({ args: argv, options: OPTIONS, allowPositionals: true });
-    const [name, path, ...rest] = positionals;
-    const complete = Object.hasOwn(COMMANDS, name ?? "") && path !== undefined && rest.length === 0;
-    if (!complete) throw new UsageError("a command and one path are needed");
-    await COMMANDS[name](path, values);
-  } catch (error) {
-    const usage = error instanceof UsageError || error.code?.startsWith?.("ERR_PARSE_ARGS");
-    const next = error instanceof SealedFileError ? `\nnext: ${error.next}` : usage ? `\n${USAGE}` : "";
-    process.stderr.write(`${error.message}${next}\n`);
-    process.exitCode = usage ? 2 : 1;
-  }
-}
-
-await main(process.argv.slice(2));
+await run("strongroom-file", USAGE, COMMANDS, process.argv.slice(2));

@@ -14,7 +14,7 @@ export const CODES = Object.freeze({
   "file-kind": ["another kind of file than expected", "ask for the kind that the file has"],
   "file-mismatch": ["a genuine file, but not the one asked for", "fetch the file that was asked for"],
   "file-signature": ["not signed by enough owners", "compare the owners' keys and the threshold with the publisher's"],
-  "file-key-size": ["a key that has not 32 bytes", "give the model key as 32 raw bytes"],
+  "file-key-size": ["a key that has not 32 bytes", "give the 32 bytes of the model key"],
   "file-wrong-key": ["another key than the one the file was sealed with", "ask for the key of this very file"],
   "file-header-mac": ["the head was altered by someone without the key", "fetch the file again from its publisher"],
   "file-subject": ["sealed for another account, model, version or user", "compare what was asked for with the grant"],
@@ -44,6 +44,8 @@ export class SealedFileError extends Error {
     this.code = code;
     this.where = where;
     this.next = next;
+    /** Whether more could be said by a reader that knows an algorithm which this one does not. */
+    this.unsupported = false;
   }
 }
 

@@ -12,16 +12,17 @@ const SHARED = ["segmentSize", "payloadLength", "segments", "epoch", "counter"];
  * @param {import("./header.js").Head} head of the local file; its MAC, subject and content are proven
  * @param {import("./toc.js").Toc} toc of the local file
  * @param {object} expected
+ * @param {"model" | "overlay" | "delta"} expected.kind of the origin
  * @param {import("./keys.js").Subject} expected.subject what was asked for
  * @param {import("./owners.js").Owners} expected.owners
  * @param {Uint8Array} expected.originHead the SHA-512 that the device recorded, 64 bytes
  * @throws {SealedFileError} every code of steps 1 and 2, `file-kind`, `file-mismatch`, `file-signature`,
  *   `file-subject`, `file-content`
  */
-export function requireOrigin(head, toc, { subject, owners, originHead }) {
+export function requireOrigin(head, toc, { kind, subject, owners, originHead }) {
   const { blind, headPart } = toc.origin;
   const origin = readHeadPart(headPart);
-  must(origin.core.kind !== "local", "file-kind", "origin");
+  must(origin.core.kind === kind && kind !== "local", "file-kind", "origin", `it is of kind ${origin.core.kind}`);
   const named = head.core.origin;
   must(origin.core.fileId.equals(named.fileId) && origin.digest.equals(named.head), "file-mismatch", "origin");
   must(same(origin.digest, originHead), "file-mismatch", "origin", "another one than the device recorded");

@@ -12,6 +12,7 @@ import { requireOrigin } from "./local.js";
 import { Checksums, tocOf } from "./toc.js";
 
 export { SealedFileError } from "./errors.js";
+export { PlaceError } from "./disk.js";
 export { Owners } from "./owners.js";
 export { fromBytes, fromFile } from "./source.js";
 
@@ -31,16 +32,17 @@ export async function inspect(source) {
 }
 
 /**
- * Everything that can be checked without a key: steps 1 to 3, and the digests of step 7.
+ * Everything that can be checked without a key: steps 1 to 3, and the digests of step 7. A file of any kind but local,
+ * unless one was asked for; the head that comes back says which it is.
  *
  * @param {import("./source.js").Source} source
- * @param {Omit<Expected, "subject">} expected
+ * @param {Omit<Expected, "subject" | "kind"> & { kind?: Expected["kind"] }} expected
  * @returns {Promise<import("./header.js").Head>}
  * @throws {SealedFileError} the codes of steps 1 to 3, `file-truncated`, `file-digest`
  */
 export async function verify(source, expected) {
   const head = await inspect(source);
-  requireAskedFor(head, expected);
+  requireAskedFor(head, { ...expected, kind: expected.kind ?? head.core.kind });
   for (let index = 0; index < head.segments.length; index += 1) await readStored(source, head, index);
   return head;
 }
@@ -67,6 +69,7 @@ export async function open(source, mek, expected) {
  * @param {import("./source.js").Source} source
  * @param {Uint8Array} mek the local key, 32 bytes
  * @param {object} expected
+ * @param {"model" | "overlay" | "delta"} expected.kind of the origin
  * @param {import("./keys.js").Subject} expected.subject
  * @param {import("./owners.js").Owners} expected.owners of the origin
  * @param {Uint8Array} expected.originHead the SHA-512 of the origin's head that the device recorded, 64 bytes

@@ -13,6 +13,7 @@ const TOC_CAP = 2 ** 22; // bytes
 const LOCAL_TOC_CAP = 2 ** 23; // bytes
 const MAX_SEGMENTS = 16_384;
 const MAX_CRITICAL = 16;
+const NAME = /^[a-z][a-z0-9_]{0,63}$/; // section 3, of a key
 const WHERE = "core header";
 
 /** @typedef {{ fileId: Buffer, head: Buffer }} Reference another file: 32 bytes, and the SHA-512 of its head */
@@ -85,16 +86,14 @@ function requireLengths({ kind, segmentSize, tocLength, payloadLength, segments 
 
 function criticalOf(names) {
   must(Array.isArray(names) && names.length <= MAX_CRITICAL, "file-format", WHERE, "critical");
-  for (const [index, name] of names.entries()) {
-    must(typeof name === "string", "file-format", WHERE, "critical");
-    must(index === 0 || names[index - 1] < name, "file-format", WHERE, "critical is not sorted");
-  }
+  for (const name of names) must(typeof name === "string" && NAME.test(name), "file-format", WHERE, "critical");
   return names;
 }
 
 // Malformed comes before unsupported: a field that is named but absent can be understood by no reader at all.
 function requireUnderstood(critical, value) {
-  for (const name of critical) {
+  for (const [index, name] of critical.entries()) {
+    must(index === 0 || critical[index - 1] < name, "file-format", WHERE, "critical is not sorted");
     must(!FIELDS.includes(name), "file-format", WHERE, "critical names a field of version 1");
     must(name in value, "file-format", WHERE, "critical names a field that is absent");
   }

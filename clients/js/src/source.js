@@ -1,6 +1,6 @@
 /** Where the bytes of a sealed file come from. Anything with `size` and `read` will do, a range request too. */
 
-import { open } from "node:fs/promises";
+import { notRead, openRegular, readFully } from "./disk.js";
 
 /**
  * @typedef {object} Source
@@ -21,22 +21,20 @@ export function fromBytes(bytes) {
 }
 
 /**
+ * A regular file. A link is not followed, a FIFO not waited for.
+ *
  * @param {string} path
  * @returns {Promise<Source & { close: () => Promise<void> }>}
- * @throws {Error} the system's, where the file cannot be opened
+ * @throws {import("./disk.js").PlaceError} where the file cannot be opened; `read` too, where the disk fails
  */
 export async function fromFile(path) {
-  const handle = await open(path, "r");
-  const { size } = await handle.stat();
+  const { handle, status } = await openRegular(path, "sealed file");
   const read = async (offset, length) => {
-    const bytes = Buffer.alloc(length);
-    let done = 0;
-    while (done < length) {
-      const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
-      if (bytesRead === 0) break;
-      done += bytesRead;
+    try {
+      return await readFully(handle, offset, length);
+    } catch (error) {
+      throw notRead(error, path, "sealed file");
     }
-    return bytes.subarray(0, done);
   };
-  return { size, read, close: () => handle.close() };
+  return { size: status.size, read, close: () => handle.close() };
 }

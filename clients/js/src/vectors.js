@@ -4,14 +4,18 @@ import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { bytesOf, parse } from "./canonical.js";
-import { fromBytes, open, openLocal, Owners, SealedFileError } from "./reader.js";
+import { parse } from "./canonical.js";
+import { fromBytes, open, openLocal, Owners, SealedFileError, verify } from "./reader.js";
 
 /**
  * @typedef {object} Verdict
  * @property {string} name of the case, without its ending
- * @property {string} verdict `success`, or a code of section 13
+ * @property {string} verdict `success`, a code of section 13, or `not-supported`: it needs a signature of ML-DSA-65,
+ *   which this Node.js cannot verify
  * @property {string} payload SHA-256 of what was given out, in hexadecimal
+ * @property {number} released bytes of the payload given out
+ * @property {number} segments of the payload given out
+ * @property {string} keyless the verdict of a reader that has the owners and not the key, whatever the kind
  */
 
 /**
@@ -33,17 +37,50 @@ export async function readCases(folder) {
  * @throws {Error} for what is no refusal: a defect of this reader
  */
 export async function judge({ name, fields, data }) {
-  const released = createHash("sha256");
+  const hash = createHash("sha256");
   let verdict = "success";
+  let released = 0;
+  let segments = 0;
   try {
     const file = await opened(fields, data);
-    for await (const bytes of file.segments()) released.update(bytes);
+    for await (const bytes of file.segments()) {
+      hash.update(bytes);
+      released += bytes.length;
+      segments += 1;
+    }
     file.close();
   } catch (error) {
-    if (!(error instanceof SealedFileError)) throw error;
-    verdict = error.code;
+    verdict = refusalOf(error);
   }
-  return { name, verdict, payload: released.digest("hex") };
+  const keyless = await verify(fromBytes(data), { owners: ownersOf(fields) }).then(() => "success", refusalOf);
+  return { name, verdict, payload: hash.digest("hex"), released, segments, keyless };
+}
+
+/**
+ * Whether a verdict is what the vector wants. Where this Node.js cannot verify, the only other right answer is to say
+ * so and to give out nothing.
+ *
+ * @param {Verdict} verdict
+ * @param {{ fields: Map<string, string> }} vector
+ * @returns {boolean}
+ */
+export function fits({ verdict, payload, released, segments }, { fields }) {
+  if (verdict === "not-supported") return fields.get("owners").includes("ML-DSA-65:") && released === 0;
+  return (
+    verdict === fields.get("expect") &&
+    payload === fields.get("payload") &&
+    released === Number(fields.get("released")) &&
+    segments === Number(fields.get("segments"))
+  );
+}
+
+function refusalOf(error) {
+  if (!(error instanceof SealedFileError)) throw error;
+  return error.unsupported ? "not-supported" : error.code;
+}
+
+function ownersOf(fields) {
+  return Owners.ofText(Number(fields.get("threshold")), fields.get("owners").split(" "));
 }
 
 function opened(fields, data) {
@@ -51,10 +88,10 @@ function opened(fields, data) {
   const mek = Buffer.from(fields.get("mek"), "hex");
   const [account, model, version, user] = parse(Buffer.from(fields.get("subject"), "latin1"), "subject");
   const subject = { account, model, version, user };
-  const keys = fields.get("owners").split(" ").map((text) => bytesOf(text, "owners"));
-  const owners = Owners.ofEd25519(Number(fields.get("threshold")), keys);
+  const owners = ownersOf(fields);
   if (fields.has("origin-head")) {
-    return openLocal(source, mek, { subject, owners, originHead: Buffer.from(fields.get("origin-head"), "hex") });
+    const originHead = Buffer.from(fields.get("origin-head"), "hex");
+    return openLocal(source, mek, { kind: fields.get("kind"), subject, owners, originHead });
   }
   return open(source, mek, { kind: fields.get("kind"), subject, owners });
 }

@@ -21,7 +21,7 @@ const scratch = await mkdtemp(join(tmpdir(), "strongroom-file-"));
 after(() => rm(scratch, { recursive: true }));
 
 function ownersOf({ fields }) {
-  return Owners.ofEd25519(1, fields.get("owners").split(" ").map((text) => bytesOf(text, "owners", 32)));
+  return Owners.ofText(1, fields.get("owners").split(" "));
 }
 
 function opened(vector, more = {}, source = fromBytes(vector.data)) {
@@ -38,7 +38,7 @@ async function run(...args) {
 
 async function onDisk(vector) {
   await writeFile(join(scratch, "model.srm"), vector.data);
-  await writeFile(join(scratch, "mek"), Buffer.from(vector.fields.get("mek"), "hex"));
+  await writeFile(join(scratch, "mek"), Buffer.from(vector.fields.get("mek"), "hex"), { mode: 0o600 });
   const options = ["--mek", join(scratch, "mek"), "-o", join(scratch, "out"), "--account", "ac_customer"];
   const owners = vector.fields.get("owners").split(" ").flatMap((key) => [`--owner=${key}`]);
   return [join(scratch, "model.srm"), ...options, ...owners, "--model", "digits", "--version", "1.0"];
@@ -103,7 +103,22 @@ test("verify needs no key, and sees each stored byte", async () => {
   await assert.rejects(verify(fromBytes(broken.data), expected(broken)), { code: "file-digest" });
 });
 
-test("an owner with two keys needs both, and ML-DSA-65 counts as unsigned", async () => {
+test("a reader without the key takes every kind but local, and says which it is", async () => {
+  for (const [name, kind] of [["bytes-1", "model"], ["overlay", "overlay"], ["delta", "delta"]]) {
+    const vector = CASES.get(name);
+    const judged = (more) => verify(fromBytes(vector.data), { owners: ownersOf(vector), ...more });
+    assert.equal((await judged({})).core.kind, kind);
+    assert.equal((await judged({ kind })).core.kind, kind);
+    await assert.rejects(judged({ kind: kind === "delta" ? "model" : "delta" }), { code: "file-kind" });
+  }
+  const local = CASES.get("local-opens");
+  for (const kind of [undefined, "model", "local"]) {
+    await assert.rejects(verify(fromBytes(local.data), { owners: ownersOf(local), kind }), { code: "file-kind" });
+  }
+  await assert.rejects(opened(CASES.get("overlay"), { kind: undefined }), { code: "file-kind" }); // who opens says it
+});
+
+test("an owner with two keys needs both", async () => {
   const vector = CASES.get("two-of-three");
   const [one, two, three] = vector.fields.get("owners").split(" ").map((text) => bytesOf(text, "owners", 32));
   const key = (raw) => ({ alg: "Ed25519", raw });
@@ -119,8 +134,22 @@ test("an owner with two keys needs both, and ML-DSA-65 counts as unsigned", asyn
   await judged(new Owners(1, [signed.map(key)]));
   await assert.rejects(judged(new Owners(1, [[key(signed[0]), key(other)]])), { code: "file-signature" });
   const hybrid = [key(signed[0]), { alg: "ML-DSA-65", raw: Buffer.alloc(1_952) }];
-  await assert.rejects(judged(new Owners(1, [hybrid])), { code: "file-signature", message: /ML-DSA-65/ });
+  await assert.rejects(judged(new Owners(1, [hybrid])), { code: "file-signature", unsupported: false });
   await judged(new Owners(1, [hybrid, [key(signed[1])]]));
+});
+
+test("a signature of ML-DSA-65 is verified, or the refusal says that it could not be", async () => {
+  const judged = (vector) => verify(fromBytes(vector.data), { kind: "model", owners: ownersOf(vector) });
+  const told = await judged(CASES.get("hybrid")).then(() => "verified", (error) => error);
+  if (told !== "verified") {
+    assert.equal(told.code, "file-signature");
+    assert.equal(told.unsupported, true);
+    assert.match(told.message, /ML-DSA-65/);
+  }
+  // Without a signature of that algorithm there is nothing that another reader could say.
+  const never = { code: "file-signature", unsupported: false };
+  await assert.rejects(judged(CASES.get("hybrid-ed25519-only")), never);
+  await judged(CASES.get("hybrid-not-needed"));
 });
 
 test("owners that cannot be meant are a mistake of the caller", () => {
@@ -140,15 +169,16 @@ test("the command line writes files when everything is good", async () => {
   const { toc } = await opened(vector);
   for (const { path, size } of toc.files) assert.equal((await readFile(join(scratch, "out", path))).length, size);
   const again = await run("open", ...(await onDisk(vector)));
-  assert.equal(again.status, 1); // the folder is there
+  assert.equal(again.status, 2); // the folder is there
+  assert.match(again.stderr, /^error: .* \[already-there\]\nnext: /);
   await rm(join(scratch, "out"), { recursive: true });
 });
 
 test("the command line writes nothing when anything is wrong", async () => {
   for (const name of ["signed-last", "checksum", "path-parent", "wrong-key", "stranger", "cut-end"]) {
     const { status, stderr } = await run("open", ...(await onDisk(CASES.get(name))));
-    assert.equal(status, 1);
-    assert.match(stderr, new RegExp(`^${CASES.get(name).fields.get("expect")}: .*\nnext: `));
+    assert.equal(status, 5);
+    assert.match(stderr, new RegExp(`^error: .* \\[${CASES.get(name).fields.get("expect")}\\]\nnext: `));
     assert.deepEqual((await readdir(scratch)).sort(), ["mek", "model.srm"], name);
   }
 });
@@ -157,8 +187,10 @@ test("the command line inspects, verifies, and explains itself", async () => {
   const [path] = await onDisk(CASES.get("overlay"));
   assert.equal(JSON.parse((await run("inspect", path)).stdout).kind, "overlay");
   const owner = `--owner=${CASES.get("overlay").fields.get("owners")}`;
-  assert.equal((await run("verify", path, owner, "--kind", "overlay")).status, 0);
-  assert.match((await run("verify", path, owner)).stderr, /^file-kind/);
+  for (const more of [[], ["--kind", "overlay"]]) {
+    assert.equal(JSON.parse((await run("verify", path, owner, ...more)).stdout).kind, "overlay");
+  }
+  assert.match((await run("verify", path, owner, "--kind", "model")).stderr, /\[file-kind\]/);
   const mistakes = [["inspect", path, "-x"], ["constructor", path], ["verify", path], ["open", path, owner]];
   for (const args of [[], ["inspect"], ...mistakes]) {
     const { status, stderr } = await run(...args);

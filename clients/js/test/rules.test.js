@@ -79,7 +79,7 @@ test("a local file names its origin, and the origin is not itself local", async 
   const { fields, data } = LOCAL;
   const owners = Owners.ofEd25519(1, [bytesOf(fields.get("owners"), "owners", 32)]);
   const [account, model, version, user] = JSON.parse(fields.get("subject"));
-  const expected = { subject: { account, model, version, user }, owners };
+  const expected = { kind: "model", subject: { account, model, version, user }, owners };
   expected.originHead = Buffer.from(fields.get("origin-head"), "hex");
   const { head, toc } = await openLocal(fromBytes(data), Buffer.from(fields.get("mek"), "hex"), expected);
   requireOrigin(head, toc, expected);
