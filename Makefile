@@ -13,7 +13,7 @@ COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 -
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check fix tour requirements clean
+.PHONY: help demo test lint check fix tour bench fuzz crash requirements clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 16
@@ -41,11 +41,21 @@ fix: $(VENV)/.test  ## let ruff mend what it can
 tour: $(VENV)/.test  ## run the story that docs/tour.md walks through
 	$(RUN) -m pytest -v tests/flows
 
+bench: $(VENV)/.bench  ## measure against read(), Tink and age, 12 minutes; ARGS=--docs writes docs/performance.md
+	$(RUN) bench/all.py $(ARGS)
+
+fuzz: $(VENV)/.test  ## look for inputs that break a parser, a minute each; ARGS="toc --runs 10000000" for longer
+	@PYTHONHASHSEED=0 $(RUN) tests/fuzz/run.py --seconds 60 --seed 0 --corpus .fuzz/corpus --findings .fuzz/findings $(ARGS)
+
+crash: $(VENV)/.test  ## kill and fail the device at every call that changes its directory, an hour; needs strace
+	@$(RUN) tests/crash/run.py $(ARGS)
+
 # One resolution for all: demo and device are subsets of test, so that one environment serves them.
 requirements: $(VENV)/.lock  ## resolve pyproject.toml again and write requirements/*.txt
 	$(COMPILE) pyproject.toml --extra demo --group dev -o requirements/test.txt > /dev/null
 	$(COMPILE) pyproject.toml --extra demo --group build -c requirements/test.txt -o requirements/demo.txt > /dev/null
 	$(COMPILE) pyproject.toml -c requirements/test.txt -o requirements/device.txt > /dev/null
+	$(COMPILE) pyproject.toml --extra server --extra onnx --group bench --group build -c requirements/test.txt -o requirements/bench.txt > /dev/null
 	$(COMPILE) --group lock -o requirements/lock.txt > /dev/null
 
 clean:  ## remove the environment and every cache
@@ -60,6 +70,12 @@ $(VENV)/.made:
 $(VENV)/.demo: $(VENV)/.made requirements/demo.txt pyproject.toml
 	@echo "installing requirements/demo.txt into $(VENV), once: about 300 MB, each file checked by its hash"
 	@$(INSTALL) requirements/demo.txt
+	@$(ITSELF)
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.made requirements/bench.txt pyproject.toml
+	@echo "installing requirements/bench.txt into $(VENV), once: each file checked by its hash"
+	@$(INSTALL) requirements/bench.txt
 	@$(ITSELF)
 	@touch $@
 

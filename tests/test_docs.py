@@ -173,7 +173,7 @@ def test_no_file_names_a_machine_or_an_index_host():
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["device", "demo", "test", "lock"])
+@pytest.mark.parametrize("name", ["device", "demo", "test", "bench", "lock"])
 def test_requirements_are_pinned_and_hashed(name):
     """Every line pins one version, and every pin has a hash (R20)."""
     text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8").replace("\\\n", " ")
