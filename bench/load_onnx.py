@@ -18,7 +18,7 @@ from rounds import Goal, Question, Row, main
 from strongroom import sealed
 from strongroom.edge.memory import PrivateBuffer
 from strongroom.edge.runtimes import onnx
-from strongroom.edge.runtimes.onnx.protobuf import message, varint
+from strongroom.edge.runtimes.onnx.protobuf import header, varint
 from strongroom.operator.protect import aligned
 from window import Work
 
@@ -95,22 +95,26 @@ def _x() -> Any:  # noqa: ANN401 - an array
 
 def _graph(count: int) -> bytes:
     names = ["x", *(f"h{index}" for index in range(1, count)), "y"]
-    parts: list[bytes | memoryview] = []
+    parts: list[bytes] = []
     for index in range(count):
         node = (*_text(1, names[index]), *_text(1, f"w{index}"), *_text(2, names[index + 1]), *_text(4, "MatMul"))
-        parts += message(1, *node)
+        parts += _message(1, *node)
         entries = {"location": WEIGHTS, "offset": str(index * MATRIX), "length": str(MATRIX)}
-        pairs = [part for key, value in entries.items() for part in message(13, *_text(1, key), *_text(2, value))]
+        pairs = [part for key, value in entries.items() for part in _message(13, *_text(1, key), *_text(2, value))]
         dims = [_number(1, WIDTH), _number(1, WIDTH), _number(2, 1)]
-        parts += message(5, *dims, *_text(8, f"w{index}"), *pairs, _number(14, 1))
-    shape = message(2, *message(1, _number(1, 1)), *message(1, _number(1, WIDTH)))
+        parts += _message(5, *dims, *_text(8, f"w{index}"), *pairs, _number(14, 1))
+    shape = _message(2, *_message(1, _number(1, 1)), *_message(1, _number(1, WIDTH)))
     for number, name in ((11, "x"), (12, "y")):
-        parts += message(number, *_text(1, name), *message(2, *message(1, _number(1, 1), *shape)))
-    return b"".join([_number(1, 9), *message(7, *_text(2, "g"), *parts), *message(8, _number(2, 19))])
+        parts += _message(number, *_text(1, name), *_message(2, *_message(1, _number(1, 1), *shape)))
+    return b"".join([_number(1, 9), *_message(7, *_text(2, "g"), *parts), *_message(8, _number(2, 19))])
 
 
-def _text(number: int, text: str) -> list[bytes | memoryview]:
-    return message(number, text.encode())
+def _message(number: int, *parts: bytes) -> tuple[bytes, ...]:
+    return header(number, sum(map(len, parts))), *parts
+
+
+def _text(number: int, text: str) -> tuple[bytes, ...]:
+    return _message(number, text.encode())
 
 
 def _number(number: int, value: int) -> bytes:

@@ -400,6 +400,9 @@ class MemoryTransaction:
         mine = [row for row in self._t.orders if (row.device, row.model) == (device, model) and _pending(row, now)]
         return sorted(mine, key=lambda row: (row.issued, row.id))[:limit]
 
+    async def sign_order(self, id_: str, *, signed: str) -> None:
+        _change(self._t.orders, id_, signed=signed)
+
     async def note_fetched(self, ids: Sequence[str], *, at: int) -> None:
         for row in self._t.orders[:]:
             if row.id in ids and row.fetched is None:

@@ -274,6 +274,7 @@ def test_a_row_cannot_name_what_is_not_there(run, add):
         pytest.param(lambda tx: tx.set_device_state("de_9", "blocked"), id="device's state"),
         pytest.param(lambda tx: tx.extend_lease("re_9", 5), id="lease"),
         pytest.param(lambda tx: tx.note_withdrawn("or_9", at=1), id="order to withdraw"),
+        pytest.param(lambda tx: tx.sign_order("or_9", signed="anew"), id="order to sign"),
         pytest.param(lambda tx: tx.note_reported("or_9", at=1, outcome="wiped", receipt="a.b.c"), id="order"),
     ],
 )
@@ -638,6 +639,8 @@ def test_orders_pend_until_they_are_reported_or_over(run):
             assert await tx.pending_orders("de_1", "digits", now=1999) == fetched[1:]
             done = dataclasses.replace(fetched[0], reported=1800, outcome="absent", receipt="a.b.c")
             assert await tx.order("or_1") == done
+            await tx.sign_order("or_1", signed="anew")
+            assert await tx.order("or_1") == dataclasses.replace(done, signed="anew")
             await tx.note_withdrawn("or_0", at=1900)
             assert await tx.pending_orders("de_1", "digits", now=1999) == []
             assert await tx.order("or_0") == dataclasses.replace(fetched[1], withdrawn=1900)

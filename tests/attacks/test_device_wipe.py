@@ -15,7 +15,15 @@ from strongroom.edge import tombstones
 from strongroom.edge.keystore.file import FileKeystore
 from strongroom.edge.opening import open_installed
 from strongroom.edge.state import Partial, PartialFile
-from strongroom.errors import Code, IntegrityError, RefusedError, SetupError, StoreError, UnreachableError
+from strongroom.errors import (
+    Code,
+    IntegrityError,
+    RefusedError,
+    SetupError,
+    StoreError,
+    StrongroomError,
+    UnreachableError,
+)
 from strongroom.names import parse_reference
 from strongroom.signing import SigningKey
 from strongroom.wire import lease as leases
@@ -410,3 +418,75 @@ def test_receipts_are_not_tried_on_a_broken_line(device, office):
     device.room().renew("digits")
     assert len(office.receipts) == 3
     assert len(office.renewed) == 2
+
+
+def told(office: OrderingOffice) -> int:
+    """How often a receipt was sent."""
+    return sum(b'"receipt"' in body for body in office.bodies)
+
+
+@pytest.mark.parametrize("code", [Code.NOT_FOUND, Code.RECEIPT])
+def test_a_receipt_that_can_never_be_taken_is_given_up(device, office, code, caplog):
+    """G08: the office forgot the order, or has another word for it: said once, sent no more, forgotten in its time."""
+    order = office.order("digits", "1.0")
+    office.takes_none = code
+    with pytest.raises(RefusedError) as caught, caplog.at_level(logging.WARNING):
+        device.room().renew("digits")
+    assert caught.value.code == Code.WIPED
+    assert caplog.text.count("given up") == told(office) == 1
+    (stone,) = device.room().store.need().tombstones
+    assert stone.given_up
+    office.pending.clear()
+    room = device.room()
+    room.pull("other")
+    room.renew("other")
+    with pytest.raises(RefusedError), room.load("digits", offline="only"):
+        pass
+    assert told(office) == 1
+    office.takes_none = None
+    office.order("other", "1.0")
+    with pytest.raises(RefusedError):
+        room.renew("other")
+    assert told(office) == 2
+    assert [one.given_up for one in room.store.need().tombstones] == [True, False]
+    device.later(order.expires - office.now)
+    room.pull("other")
+    room.pull("other")
+    assert room.store.need().tombstones == ()
+
+
+def test_a_receipt_that_was_given_up_is_sent_if_the_order_comes_again(device, office):
+    """G08: the office found the order after all, as from a backup: it hears the device's word, and nothing is lost."""
+    order = office.order("digits", "1.0")
+    office.takes_none = Code.NOT_FOUND
+    room = device.room()
+    with pytest.raises(RefusedError):
+        room.renew("digits")
+    office.takes_none = None
+    office.pending.clear()
+    room.pull("digits")
+    office.give(order, office.orderer)
+    assert room.renew("digits").version == "1.0"
+    (receipt,) = office.receipts
+    assert (receipt.order_id, receipt.outcome) == (order.order_id, WIPED)
+    (stone,) = room.store.need().tombstones
+    assert (stone.sent, stone.given_up) == (True, False)
+
+
+def test_a_receipt_is_tried_once_in_each_contact(device, office):
+    """An office that takes nothing for now hears each receipt once in a pull that renews on its way."""
+    office.order("digits", "1.0")
+    office.takes_none = Code.TOKEN
+    with pytest.raises(RefusedError):
+        device.room().renew("digits")
+    assert told(office) == 1
+    office.pending.clear()
+    office.models["other"]["0.9"] = office.models["other"]["1.0"]
+    order = office.order("other", "0.9")
+    with pytest.raises(StrongroomError):
+        device.room().pull("other")
+    assert told(office) == 3  # the one that waited, and that of the new order
+    office.takes_none = None
+    device.room().pull("other")
+    assert {one.order_id for one in office.receipts} >= {order.order_id}
+    assert [one.sent for one in device.room().store.need().tombstones] == [True, True]

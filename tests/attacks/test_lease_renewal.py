@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from protocol_client import Bench, HandDevice, problem, run
+from strongroom.server import release as release_module
+from strongroom.server import renew as renew_module
 from strongroom.server.entitled import entitlement_mac
 from strongroom.wire.messages import Lease
 
@@ -169,6 +172,62 @@ def test_what_was_taken_back_is_neither_released_nor_renewed(what: str) -> None:
         for response in (await device.try_release(release), await device.try_renew(lease, renewal)):
             assert (response.status_code, problem(response)["code"]) == (status, code)
         assert len(await bench.events("lease.renewed")) == 1
+
+    run(story)
+
+
+@pytest.mark.parametrize("what", sorted(TAKEN.keys() - {"time"}))  # one operation has one time
+@pytest.mark.parametrize("where", ["release", "renewal"])
+def test_what_is_taken_back_meanwhile_is_not_given(where: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B26: taken back after the request was judged and before it is written down: refused, and nothing is written."""
+    take, status, code = TAKEN[what]
+
+    async def story(bench: Bench) -> None:
+        device, lease = await holder(bench)
+        release, renewal = (await device.release_request())[0], await device.renew_request(lease)
+
+        async def sooner(*given: Any) -> Any:
+            monkeypatch.undo()
+            await take(bench, device)
+            return await later(*given)
+
+        before = list(bench.ledger.tables.releases)
+        if where == "release":
+            later = release_module.check_objects
+            monkeypatch.setattr(release_module, "check_objects", sooner)
+            response = await device.try_release(release)
+        else:
+            later = renew_module._latest
+            monkeypatch.setattr(renew_module, "_latest", sooner)
+            response = await device.try_renew(lease, renewal)
+        assert (response.status_code, problem(response)["code"]) == (status, code)
+        assert bench.ledger.tables.releases == before
+        assert await bench.events("lease.renewed") == []
+
+    run(story)
+
+
+def test_a_lease_reported_wiped_meanwhile_is_not_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C07: the receipt comes after the renewal was judged: a copy that asks at the same time gets no lease either."""
+
+    async def story(bench: Bench) -> None:
+        device, lease = await holder(bench)
+        (ordered,) = await bench.wipe(device)
+        (order,) = await device.ordered(lease)
+        assert (await bench.ask("POST", f"/v1/orders/{ordered['id']}/withdraw")).status_code == 200
+        bench.clock.advance(1)
+        request, later = await device.renew_request(lease), renew_module._latest
+
+        async def sooner(*given: Any) -> Any:
+            assert (await device.try_receipt(order.order_id, device.receipt(order))).status_code == 200
+            return await later(*given)
+
+        # released before the order was withdrawn, so the receipt ends it
+        bench.ledger.tables.releases[0] = dataclasses.replace(bench.ledger.tables.releases[0], created=1)
+        monkeypatch.setattr(renew_module, "_latest", sooner)
+        response = await device.try_renew(lease, request)
+        assert (response.status_code, problem(response)["code"]) == (404, "not-found")
+        assert await bench.events("lease.renewed") == []
 
     run(story)
 

@@ -1,16 +1,21 @@
 """Wipe orders at the office: forged and replayed receipts, copies, a kill (B01, B10, B26, B27, C07, E09, G06)."""
 
+import dataclasses
+import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from protocol_client import Bench, HandDevice, problem, run
+from strongroom.canonical import encode
 from strongroom.errors import Code, IntegrityError
 from strongroom.server.ledger import upgrade
 from strongroom.server.ledger.engine import sqlite_url
 from strongroom.server.ledger.sql import SqlLedger
-from strongroom.signing import ES256, SigningKey
+from strongroom.server.tokens import TokenIssuer
+from strongroom.signing import ED25519, ES256, Principal, Role, SigningKey
 from strongroom.wire import orders
 from strongroom.wire.messages import Lease
 
@@ -203,5 +208,90 @@ def test_an_order_is_signed_by_the_order_role_and_no_other() -> None:
         with pytest.raises(IntegrityError) as caught:
             await device.ordered(lease)
         assert caught.value.code == Code.SIGNATURE
+
+    run(story)
+
+
+@pytest.mark.parametrize("forged", ["payload", "signature", "both"])
+def test_who_writes_to_the_database_gets_nothing_signed(forged: str) -> None:
+    """B27: an order is signed anew only for a signature that once counted, never for what stands in a row."""
+
+    async def story(bench: Bench) -> None:
+        device, lease = await holder(bench)
+        await bench.wipe(device)
+        (row,) = bench.ledger.tables.orders
+        other = dataclasses.replace(orders.Order.from_bytes(row.payload), version="9.9")
+        payload = row.payload if forged == "signature" else other.to_bytes()
+        signed = row.signed
+        if forged != "payload":
+            signed = encode(list(orders.issue(orders.Order.from_bytes(payload), (bench.release_key,)))).decode()
+        changed = dataclasses.replace(row, payload=payload, signed=signed)
+        bench.ledger.tables.orders[:] = [changed]
+        role = Role(1, (Principal((SigningKey.generate(ED25519).public,)),))
+        bench.trust = dataclasses.replace(bench.trust, version=2, order=role)
+        object.__setattr__(bench.office, "trust", bench.trust)
+        object.__setattr__(bench.office, "trust_documents", (*bench.office.trust_documents, ("not read",)))
+        with pytest.raises(IntegrityError) as caught:
+            await device.ordered(lease)
+        assert caught.value.code == Code.SIGNATURE
+        assert bench.ledger.tables.orders[0].signed == signed
+
+    run(story)
+
+
+async def _block(bench: Bench, device: HandDevice) -> None:
+    assert (await bench.ask("POST", f"/v1/devices/{device.id}/block")).status_code == 200
+
+
+async def _nothing(_bench: Bench, _device: HandDevice) -> None:
+    return
+
+
+@pytest.mark.parametrize("bar", [_block, _nothing])
+def test_who_has_no_token_any_more_still_hears_of_orders(bar: Callable[[Bench, HandDevice], Awaitable[None]]) -> None:
+    """B26: who is blocked gets no new token. With the old one, over, it hears of orders; with their end, of nothing."""
+
+    async def story(bench: Bench) -> None:
+        device, lease = await holder(bench)
+        await bar(bench, device)
+        bench.clock.advance(bench.office.policy.device_token_seconds)
+        renew = b'{"model":"digits","purpose":"renew"}'
+        none = await device.send("/v1/challenges", renew)
+        assert (none.status_code, problem(none)["code"]) == (401, "token")
+        (ordered,) = await bench.wipe(device)
+
+        for purpose in (b'{"model":"digits","purpose":"release"}', b'{"purpose":"urls"}'):
+            assert problem(await device.send("/v1/challenges", purpose))["code"] == "token"
+        stranger = await device.send("/v1/challenges", renew, key=SigningKey.generate(ES256))
+        assert problem(stranger)["code"] == "token"
+        (order,) = await device.ordered(lease)
+        receipt = device.receipt(order)
+        for _ in range(2):  # the answer to the first was lost
+            assert (await device.try_receipt(order.order_id, receipt)).status_code == 200
+        response = await device.try_renew(lease)
+        assert (response.status_code, problem(response)["code"]) == (401, "token")
+        assert await bench.events("lease.renewed") == []
+        bench.clock.advance(ordered["expires"] - bench.clock())
+        over = await device.send("/v1/challenges", renew)
+        assert (over.status_code, problem(over)["code"]) == (401, "token")
+
+    run(story)
+
+
+def test_a_token_of_somebody_else_that_is_over_is_a_token_of_nobody() -> None:
+    """B26: over and forged, over and another office's, over and a user's: refused as before."""
+
+    async def story(bench: Bench) -> None:
+        device, _ = await holder(bench)
+        await bench.wipe(device)
+        bench.clock.advance(bench.office.policy.device_token_seconds)
+        renew = b'{"model":"digits","purpose":"renew"}'
+        assert (await device.send("/v1/challenges", renew)).status_code == 200
+        head, payload, _ = device.token.split(".")
+        other = TokenIssuer(SigningKey.generate(ED25519), bench.office.public_url)
+        forged, _ = other.device_token(str(device.id), "A" * 43, now=1, seconds=1, random=os.urandom)
+        for token in (device.user_token, forged, f"{head}.{payload}.{'A' * 86}"):
+            refused = await device.send("/v1/challenges", renew, token=token)
+            assert (refused.status_code, problem(refused)["code"]) == (401, "token")
 
     run(story)

@@ -3,6 +3,8 @@
 import shutil
 import sqlite3
 
+import pytest
+
 CONTENT = b"\x07weights of version one" * 20_000
 NEWER = b"\x09weights of version two" * 20_000
 
@@ -49,7 +51,7 @@ def test_fast_forward_is_undone_by_an_epoch(own_office, command):
     next_trust(own_office, command, "--epoch", "digits=2")
     own_office.publish(CONTENT, "digits", "2.0")
     assert command("pull", "digits@stable", "--json", env=env)["version"] == "2.0"
-    command("pull", "digits@6.6", env=env, expect=6)  # of the epoch before: nothing brings it back
+    command("pull", "digits@6.6", env=env, expect=4)  # of the epoch before: nothing brings it back
 
 
 def test_a_backup_made_while_the_server_runs_is_restored(own_office, command, tmp_path):
@@ -106,3 +108,51 @@ def test_a_backup_is_whole_or_not_there(own_office, command, tmp_path):
     assert target.read_bytes() == before
     command("db", "backup", tmp_path / "none" / "two.db", "--config", own_office.config, expect=1)
     assert [one.name for one in tmp_path.iterdir() if one.suffix in {".db", ".part"}] == ["one.db"]
+
+
+@pytest.mark.slow
+def test_a_second_owner_ends_no_published_version_unnoticed(own_office, command):
+    """B19: with threshold 1 all goes on; threshold 2 is refused while versions lack a signature, and names them."""
+    own_office.publish(CONTENT, "digits")
+    env = own_office.device("phone", own_office.customer("alice", "digits"))
+    command("pull", "digits", env=env)
+    room, second = own_office.folder / "room", own_office.folder / "second.key"
+    owner, trust = room / "owner" / "owner.key", room / "trust.json"
+    command("trust", "key", second)
+    made = own_office.folder / "two.json"
+
+    def signed(*changes):
+        made.unlink(missing_ok=True)
+        command("trust", "new", "--from", trust, "-o", made, *changes)
+        command("trust", "sign", made, "--from", trust, "--sign-with", owner, "--yes")
+        command("trust", "sign", made, "--from", trust, "--sign-with", second, "--yes")
+
+    signed("--add", f"owner={second.with_suffix('.pub')}")
+    command("trust", "rotate", made, "--config", own_office.config)
+    own_office.server.stop()
+    own_office.server.start()
+    assert command("pull", "digits", "--json", env=env)["fetched"] is False
+    assert command("run", "digits", "--json", env=env)["files"]
+
+    signed("--threshold", "owner=2")
+    own_office.publish(CONTENT, "letters")
+    (own_office.folder / "m.bin").write_bytes(NEWER)
+    own_office.admin(
+        "model", "publish", own_office.folder / "m.bin", "--name", "digits", "--version", "2.0", "--channel", "stable",
+        "--sign-with", owner, "--sign-with", second,
+    )  # fmt: skip
+    refused = command("trust", "rotate", made, "--config", own_office.config, "--json", expect=2)["error"]
+    assert (refused["code"], refused["what"].rpartition(": ")[2]) == ("conflict", "digits 1.0, letters 1.0")
+    own_office.admin("model", "revoke", "digits", "1.0", "--yes")
+    refused = command("trust", "rotate", made, "--config", own_office.config, "--json", expect=2)["error"]
+    assert refused["what"].rpartition(": ")[2] == "letters 1.0"
+    own_office.admin("entitle", "alice", "letters")
+    command("pull", "letters", env=env)
+    command("trust", "rotate", made, "--strand", "--config", own_office.config)
+    own_office.server.stop()
+    own_office.server.start()
+    assert command("pull", "digits@stable", "--json", env=env)["version"] == "2.0"
+    assert command("run", "digits", "--json", env=env)["files"]
+    fresh = own_office.device("fresh", own_office.token("alice"))
+    command("pull", "letters", env=fresh, expect=4)  # no keys for what it could not open
+    command("pull", "digits", env=fresh)

@@ -86,15 +86,18 @@ def test_an_entitlement_written_into_the_database_entitles_nobody(street):
 
 
 @pytest.mark.parametrize("place", ["head", "middle", "end"])
-def test_a_tampered_file_is_refused_and_leaves_nothing(street, phone, place):
-    """R28, R19: one bit of the stored ciphertext, wherever it is."""
+def test_a_tampered_file_is_refused_and_nothing_of_it_is_used(street, phone, place):
+    """R28, R19: one bit of the stored ciphertext, wherever it is; what an honest store sends then completes it."""
     name, stored = next(iter(street.store.objects.items()))
     at = {"head": 40, "middle": len(stored) // 2, "end": len(stored) - 1}[place]
     street.store.objects[name] = stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :]
     error = refused_by(phone.pull, "digits")
     assert isinstance(error, IntegrityError)
     assert list((street.folder / "phone" / "models").glob("*")) == []
-    assert list((street.folder / "phone" / "incoming").glob("*")) == []
+    street.store.objects[name] = stored
+    phone.pull("digits")
+    with phone.load("digits", offline="only") as model:
+        assert model.bytes() == WEIGHTS
 
 
 def test_a_tampered_update_leaves_the_old_version_running(street, phone):
@@ -109,7 +112,8 @@ def test_a_tampered_update_leaves_the_old_version_running(street, phone):
     ) as protected:
         protected.publish(channel="stable")
     name = list(street.store.objects)[-1]
-    street.store.objects[name] = street.store.objects[name][:-1] + b"\0"
+    stored = street.store.objects[name]
+    street.store.objects[name] = stored[:-1] + bytes([stored[-1] ^ 1])
     assert isinstance(refused_by(phone.pull, "digits"), (IntegrityError, RefusedError))
     with phone.load("digits", offline="only") as model:
         assert model.version == "1.0"

@@ -7,6 +7,7 @@ import click
 from strongroom.cli import printing
 from strongroom.cli.lazy import Noun
 from strongroom.cli.options import PATH, config_option, json_option
+from strongroom.cli.unlocking import passphrase, passphrase_option
 
 
 @click.group(cls=Noun)
@@ -15,9 +16,10 @@ def key() -> None:
 
 
 @key.command("status", examples=["strongroom key status --json"])
+@passphrase_option
 @config_option
 @json_option
-def status(*, config_file: Path | None, as_json: bool) -> None:
+def status(*, passphrase_file: Path | None, config_file: Path | None, as_json: bool) -> None:
     """Show which keys the keyring holds, which of them trust.json names, and which wait for the owners."""
     from strongroom.cli.db import load_settings
     from strongroom.cli.extras import needs
@@ -27,7 +29,7 @@ def status(*, config_file: Path | None, as_json: bool) -> None:
         from strongroom.server.wiring import open_vault, read_trust
     settings = load_settings(config_file)
     trust, _ = read_trust(settings.resolve(settings.trust))
-    states = succession.states(open_vault(settings), trust)
+    states = succession.states(open_vault(settings, passphrase=passphrase(settings, passphrase_file)), trust)
     if as_json:
         printing.document(
             {
@@ -49,7 +51,12 @@ def status(*, config_file: Path | None, as_json: bool) -> None:
 
 
 @key.command(
-    "rotate", examples=["strongroom key rotate release -o release.pub", "strongroom key rotate deposit -o deposit.pub"]
+    "rotate",
+    examples=[
+        "strongroom key rotate release -o release.pub",
+        "strongroom key rotate deposit -o deposit.pub",
+        "strongroom key rotate release -o release.pub --discard-waiting",
+    ],
 )
 @click.argument("role", type=click.Choice(["release", "order", "deposit"]))
 @click.option(
@@ -60,9 +67,21 @@ def status(*, config_file: Path | None, as_json: bool) -> None:
     metavar="FILE",
     help="Where the new key's public half goes, for the owners.",
 )
+@click.option(
+    "--discard-waiting", "discard", is_flag=True, help="Make another key though one waits: that one may be stolen."
+)
+@passphrase_option
 @config_option
 @json_option
-def rotate(role: str, *, output: Path, config_file: Path | None, as_json: bool) -> None:
+def rotate(
+    role: str,
+    *,
+    output: Path,
+    discard: bool,
+    passphrase_file: Path | None,
+    config_file: Path | None,
+    as_json: bool,
+) -> None:
     """Make the key that is to replace ROLE's; nothing uses it before the owners name it.
 
     The next steps are the owners' (`strongroom trust new`, `strongroom trust sign`), then `strongroom trust rotate`.
@@ -76,7 +95,7 @@ def rotate(role: str, *, output: Path, config_file: Path | None, as_json: bool) 
         from strongroom.server import succession
     settings = load_settings(config_file)
     with reserved(output, what="public key") as place:  # before the keyring changes
-        made = succession.rotate(settings, role)
+        made = succession.rotate(settings, role, passphrase=passphrase(settings, passphrase_file), discard=discard)
         place.write(ceremony.encode_key(made.key))
     if as_json:
         printing.document({"role": role, "key": made.name, "public": str(output)})

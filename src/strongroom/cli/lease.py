@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from strongroom.edge.state import Tombstone
     from strongroom.names import Reference
 
+_ENROL = "run: strongroom enrol again, with a user's token"
+_TOKEN = {
+    "running": "this device's own token ends {}",
+    "ending": f"this device's own token ends soon, {{}}; {_ENROL}",
+    "over": f"this device's own token is over since {{}}; {_ENROL}",
+}
+
 
 @click.group(cls=Noun)
 def lease() -> None:
@@ -29,17 +36,18 @@ def show(model: str | None, *, home: Path | None, as_json: bool) -> None:
 
     OFFLINE UNTIL is the first second at which a model does not open any more without the server. LEFT is by this
     device's own clock, which goes back for nobody. MARK is the newest version, as epoch.counter, that was ever here:
-    nothing older is taken.
+    nothing older is taken. Below it stands when this device's own token ends, with which it pulls and renews.
     """
     from strongroom import names
     from strongroom.cli.places import room
     from strongroom.edge.opening import not_installed
-    from strongroom.edge.standing import standings
+    from strongroom.edge.standing import standings, token_state
 
     wanted = None if model is None else names.parse_reference(model)
     with room(home) as here:
-        state, found = here.store.need(), standings(here.store)
-    wiped = state.tombstones
+        state, found, now = here.store.need(), standings(here.store), here.store.clocks().wall
+    identity, wiped = state.identity, state.tombstones
+    token = None if identity is None else (identity.token_expires, token_state(identity, now))
     if wanted is not None:
         install = state.find(wanted)
         named = None if install is None else (install.model, install.version)
@@ -48,7 +56,9 @@ def show(model: str | None, *, home: Path | None, as_json: bool) -> None:
         if not found and not wiped:
             raise not_installed(wanted)
     if as_json:
-        printing.document({"leases": [_lease(one) for one in found], "wiped": [_wiped(one) for one in wiped]})
+        shown = None if token is None else {"expires": token[0], "state": token[1]}
+        leases, gone = [_lease(one) for one in found], [_wiped(one) for one in wiped]
+        printing.document({"leases": leases, "wiped": gone, "token": shown})
         return
     printing.table(
         ("MODEL", "VERSION", "ISSUED", "EXPIRES", "OFFLINE UNTIL", "LEFT", "MARK", "STATE"),
@@ -64,8 +74,12 @@ def show(model: str | None, *, home: Path | None, as_json: bool) -> None:
     )
     for stone in wiped:
         told = "the server knows" if stone.sent else "the server has not been told yet"
+        if stone.given_up:
+            told = "the server does not take this device's word for it, and is not told again"
         what = f"{stone.model}@{stone.version} {stone.outcome} by order {stone.order_id}"
         printing.note(f"{what}, {printing.moment(stone.at)}; {told}")
+    if token is not None:
+        printing.note(_TOKEN[token[1]].format(printing.moment(token[0])))
 
 
 @lease.command("renew", examples=["strongroom lease renew digits@stable", "strongroom lease renew --all"])
@@ -134,7 +148,8 @@ def _wiped(one: "Tombstone") -> dict[str, object]:
         "order": one.order_id,
         "outcome": one.outcome,
         "at": one.at,
-        "reported": one.sent,
+        "reported": one.sent and not one.given_up,
+        "given_up": one.given_up,
     }
 
 

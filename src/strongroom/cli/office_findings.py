@@ -64,11 +64,15 @@ def _keyring(settings: "Settings") -> Iterator[Finding]:
             ("release", document.release, "no grant counts"),
             ("order", document.order, "no wipe order counts"),
         ):
-            if all(of.key(one.public.key_id) is None for one in keyring.signers(role)):
+            mine = {one.public.key_id for one in keyring.signers(role)}
+            if not of.satisfied(mine):
+                named = sum(of.key(one) is not None for one in mine)
                 what = f"the trust file does not name the keyring's: {so}"
+                if named:
+                    what = f"the trust file asks for {of.threshold}, and the keyring has {named}: {so}"
                 yield Finding(f"keyring's {role} key", "bad", what, together)
-        mine = {(one.kem, one.public) for one in keyring.deposit_keys}
-        if document.deposit and not mine & {(one.kem, one.key) for one in document.deposit}:
+        ours = {(one.kem, one.public) for one in keyring.deposit_keys}
+        if document.deposit and not ours & {(one.kem, one.key) for one in document.deposit}:
             what = "the trust file does not name the keyring's: nobody can publish"
             yield Finding("keyring's deposit key", "bad", what, together)
 
@@ -104,7 +108,12 @@ def _keys(settings: "Settings") -> Iterator[Finding]:
         yield Finding("owner key", "ok", "not here")
     keyring = settings.resolve(settings.keyring)
     key_file = None if settings.key_file is None else settings.resolve(settings.key_file)
-    if key_file is not None and key_file.exists() and key_file.stat().st_dev == keyring.stat().st_dev:
+    if (
+        key_file is not None
+        and key_file.exists()
+        and keyring.exists()
+        and key_file.stat().st_dev == keyring.stat().st_dev
+    ):
         what = "the key that opens the keyring lies on the same disk: a copy of the disk is a copy of the keys"
         yield Finding("vault key", "warn", what, "mount it only while the server starts, or use a passphrase")
     else:

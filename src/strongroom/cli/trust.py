@@ -9,11 +9,15 @@ import click
 from strongroom.cli import printing
 from strongroom.cli.lazy import Noun
 from strongroom.cli.options import PATH, config_option, confirmed, json_option, yes_option
+from strongroom.cli.unlocking import passphrase, passphrase_option
 
 if TYPE_CHECKING:
     from strongroom.signing import Role
     from strongroom.wire.succession import Unfinished
     from strongroom.wire.trust import Trust
+
+
+FIRST = 1  # the only version that follows no other
 
 
 @click.group(cls=Noun)
@@ -88,7 +92,7 @@ def key(path: Path, *, public: Path | None, as_json: bool) -> None:
     examples=[
         "strongroom trust new --from trust.json -o next.json --expires-in 365",
         "strongroom trust new --from trust.json -o next.json --add release=release.pub --drop release=Jx3kQ0pV",
-        "strongroom trust new --from trust.json -o next.json --add owner=second.pub --threshold owner=2",
+        "strongroom trust new --from trust.json -o next.json --add owner=second.pub",
         "strongroom trust new --from trust.json -o next.json --epoch digits=2",
     ],
 )
@@ -164,6 +168,8 @@ def sign(path: Path, *, owner_key: Path, before: Path | None, yes: bool, as_json
     from strongroom.wire import succession
 
     document = _read(path)
+    if before is None and document.trust.version != FIRST:
+        raise click.UsageError("say --from FILE, the trust file in force: whoever signs sees what changes")
     old = None if before is None else read_trust(before)
     signed = succession.sign(document, read_owner_key(owner_key), old)
     for line in () if old is None else ceremony.differences(old, document.trust):
@@ -178,13 +184,26 @@ def sign(path: Path, *, owner_key: Path, before: Path | None, yes: bool, as_json
     _report(path, signed, old, as_json=as_json)
 
 
-@trust.command("rotate", examples=["strongroom trust rotate next.json --config strongroom/strongroom.toml"])
-@click.argument("path", metavar="FILE", type=PATH)
+@trust.command(
+    "rotate",
+    examples=[
+        "strongroom trust rotate next.json --config strongroom/strongroom.toml",
+        "strongroom trust rotate trust.2.json trust.3.json --config strongroom/strongroom.toml",
+    ],
+)
+@click.argument("paths", metavar="FILE...", type=PATH, nargs=-1, required=True)
+@click.option("--strand", is_flag=True, help="Do it though published versions would not open any more.")
+@passphrase_option
 @config_option
 @json_option
-def rotate(path: Path, *, config_file: Path | None, as_json: bool) -> None:
-    """Put FILE into force on this server, from its next start on; devices follow at their next contact."""
-    from strongroom.cli.db import load_settings
+def rotate(
+    paths: tuple[Path, ...], *, strand: bool, passphrase_file: Path | None, config_file: Path | None, as_json: bool
+) -> None:
+    """Put FILE into force on this server, from its next start on; devices follow at their next contact.
+
+    Several FILEs are several steps, the oldest first: after a restore the server catches up with its devices.
+    """
+    from strongroom.cli.db import explained, load_settings
     from strongroom.cli.extras import needs
     from strongroom.cli.places import TRUST_LIMIT
     from strongroom.operator import ceremony
@@ -194,7 +213,15 @@ def rotate(path: Path, *, config_file: Path | None, as_json: bool) -> None:
         from strongroom.server import succession
     settings = load_settings(config_file)
     now = int(time.time())  # noqa: TID251 - the rim
-    old, document = succession.install(settings, read_public(path, limit=TRUST_LIMIT, what="trust file"), now=now)
+    with explained(settings):
+        old, document = succession.install(
+            settings,
+            *(read_public(path, limit=TRUST_LIMIT, what="trust file") for path in paths),
+            now=now,
+            names=[str(path) for path in paths],
+            passphrase=passphrase(settings, passphrase_file),
+            strand=strand,
+        )
     changes = ceremony.differences(old, document)
     if as_json:
         printing.document({"version": document.version, "expires": document.expires, "changes": changes})
@@ -242,14 +269,19 @@ def _standing(document: "Unfinished", old: "Trust | None") -> dict[str, dict[str
 
 
 def _value(document: "Trust") -> dict[str, object]:
+    from strongroom.canonical import to_base64url
+
     roles = {"owner": document.owner, "release": document.release, "order": document.order}
     return {
         "version": document.version,
         "expires": document.expires,
         "server": document.server,
         "hosts": [pin.host for pin in document.pins],
+        "pins": {pin.host: [to_base64url(spki) for spki in pin.spki] for pin in document.pins},
         "roles": {name: {"threshold": role.threshold, "keys": _keys(role)} for name, role in roles.items()},
-        "deposit": [{"kem": one.kem, "expires": one.expires} for one in document.deposit],
+        "deposit": [
+            {"kem": one.kem, "key": to_base64url(one.key[:32]), "expires": one.expires} for one in document.deposit
+        ],
         "suites": list(document.suites),
         "kems": list(document.kems),
         "epochs": dict(document.epochs),

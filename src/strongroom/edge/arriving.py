@@ -117,6 +117,13 @@ class Arriving:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self._stop()
 
+    def discard(self) -> None:
+        """Remove whatever waits of segments, since the store gave what the owners did not sign. Raises StoreError.
+
+        Only once nobody waits for a segment any more: no thread begins one then.
+        """
+        self._forget(self._head.segment_count)
+
     def _forget(self, first: int) -> None:
         """Remove what waits of segments that are sealed again already, and what is none."""
         wanted = {part_name(self._file, index) for index in range(first, self._head.segment_count)}

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from strongroom import names
-from strongroom.edge import clock, enrol, following, given, renew, wiping
+from strongroom.edge import clock, enrol, following, given, renew, standing, wiping
 from strongroom.edge.clock import Reading, read_clocks
 from strongroom.edge.exchange import Connector, Line, Ways
 from strongroom.edge.fetch import Progress
@@ -77,6 +77,7 @@ class Room:
         self._quiet_until = 0  # uptime before which opening a model does not try to renew
         self._unpinned = unpinned
         self._cleaned = False
+        self._token_watch = standing.TokenWatch()
 
     @property
     def identity(self) -> Identity:
@@ -154,13 +155,13 @@ class Room:
             identity = self.identity
             trust = self.refresh_trust()  # revoked keys and pins must not last until the old document expires
             line = self._line(device_key(self.store))
-            wiping.report(self.store, line, identity)
+            tried = wiping.report(self.store, line, identity)
             try:
                 return pull(self.store, line, trust, identity, wanted, progress=progress, fresh=fresh)
             except RefusedError as error:
                 if error.code != Code.ORDER_PENDING:
                     raise
-            renew.fetch_orders(self.store, line, trust, identity, wanted)
+            renew.fetch_orders(self.store, line, trust, identity, wanted, tried)
             return pull(self.store, line, trust, identity, wanted, progress=progress, fresh=fresh)
 
     def renew(self, reference: str) -> Installed:
@@ -302,6 +303,7 @@ class Room:
         state = self.store.read()
         if state is not None:
             self._use(state.trust_document())
+            self._token_watch.look(state.identity, self.store.clocks().wall)
         return state
 
     def _use(self, document: bytes) -> None:

@@ -146,8 +146,13 @@ def _fetch_one(
             work = Resealing(heading.unlocked, key, subject, local, buffer.view, counter.add)
             with contextlib.closing(work):
                 first = work.go_on()
-                with contextlib.closing(arriving.segments(first)) as stored:
-                    work.finish(first, stored)
+                try:
+                    with contextlib.closing(arriving.segments(first)) as stored:
+                        work.finish(first, stored)
+                except IntegrityError as error:
+                    if error.code == Code.FILE_DIGEST:  # what is sealed again before it was matched to its own digest
+                        arriving.discard()
+                    raise
         size = local.sync()
     finally:
         key.wipe()

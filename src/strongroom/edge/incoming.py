@@ -16,7 +16,15 @@ from strongroom.edge.folder import Folder, translated
 from strongroom.edge.keystore import Keystore
 from strongroom.edge.remembered import MODELS, STATE_KEY
 from strongroom.edge.state import Partial, PartialFile, State
-from strongroom.errors import Code, DeniedError, RefusedError, StoreError, StrongroomError, UnreachableError
+from strongroom.errors import (
+    Code,
+    DeniedError,
+    IntegrityError,
+    RefusedError,
+    StoreError,
+    StrongroomError,
+    UnreachableError,
+)
 from strongroom.sealed import ModelKey
 
 INCOMING = "incoming"
@@ -121,9 +129,13 @@ def touched(state: State, partial: Partial, now: int) -> State:
 def goes_on(error: Exception) -> bool:
     """Say whether a download that failed may be gone on with: the network or this machine was in trouble.
 
-    What was altered is not kept, nor what this device may not have any more; and nothing is kept after a failure
-    nobody foresaw, which might come again each time.
+    So it is where a segment is not the one that was signed: it comes from a store that anybody may have altered, who
+    would else undo what the honest ones sent before; `fetch` keeps nothing that came after. What the owners sealed
+    wrongly is not kept, nor what this device may not have any more; and nothing is kept after a failure nobody
+    foresaw, which might come again each time.
     """
+    if isinstance(error, IntegrityError):
+        return error.code == Code.FILE_DIGEST
     if isinstance(error, (DeniedError, RefusedError)):
         return error.code not in _DROPPED_REFUSALS
     if isinstance(error, StoreError):

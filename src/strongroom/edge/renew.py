@@ -4,7 +4,7 @@ No key comes with it. Orders in the answer are carried out before its lease is k
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from strongroom.edge import clock, facts, tombstones, wiping
@@ -39,7 +39,14 @@ class Heard:
     asked: Reading
 
 
-def renew(store: Store, line: Line, trust: Trust, identity: Identity, wanted: Reference) -> Installed:
+def renew(
+    store: Store,
+    line: Line,
+    trust: Trust,
+    identity: Identity,
+    wanted: Reference,
+    tried: Mapping[str, StrongroomError] | None = None,
+) -> Installed:
     """Renew the lease of what is installed for a reference. The caller holds `Store.pulling`.
 
     Args:
@@ -48,11 +55,12 @@ def renew(store: Store, line: Line, trust: Trust, identity: Identity, wanted: Re
         trust: the document in force.
         identity: who this device is.
         wanted: the model and which of its versions.
+        tried: as `wiping.report` returned it in this contact; None if nothing was reported yet.
 
     Raises:
         StrongroomError: as `Room.renew`.
     """
-    wiping.report(store, line, identity)
+    unsent = wiping.report(store, line, identity) if tried is None else dict(tried)
     for _ in range(ROUNDS):
         install = _here(store.need(), wanted)
         heard = ask(line, trust, identity, install, wanted, {"keystore": store.keystore.strength})
@@ -62,20 +70,35 @@ def renew(store: Store, line: Line, trust: Trust, identity: Identity, wanted: Re
             refused = wiping.obey(store, line, orders, server_time=at, asked=heard.asked)
         if heard.lease is not None:
             store.update(_kept(store, trust, heard, heard.lease, install.id))
-        unsent = wiping.report(store, line, identity)
+        unsent = wiping.report(store, line, identity, unsent)
         now = _here(store.need(), wanted)
         for error in refused:
             raise error
         if heard.lease is not None:
             return installed(wanted, now, heard.lease, fetched=False)
-        for error in unsent:
+        for error in unsent.values():
             raise error
     what, step = "the office gives orders and no lease", "ask the model's operator which wipe orders are pending"
     raise RefusedError(Code.ORDER_PENDING, what, where=str(wanted), next_step=step)
 
 
-def fetch_orders(store: Store, line: Line, trust: Trust, identity: Identity, wanted: Reference) -> None:
+def fetch_orders(
+    store: Store,
+    line: Line,
+    trust: Trust,
+    identity: Identity,
+    wanted: Reference,
+    tried: Mapping[str, StrongroomError],
+) -> None:
     """Renew because a release was refused as long as orders are pending, which only a renewal brings.
+
+    Args:
+        store: the device directory.
+        line: the way to the office.
+        trust: the document in force.
+        identity: who this device is.
+        wanted: the model and which of its versions.
+        tried: as `wiping.report` returned it in this contact.
 
     Raises:
         RefusedError: WIPED, if one of them took what was wanted; ORDER_PENDING, if no lease is here to renew.
@@ -88,7 +111,7 @@ def fetch_orders(store: Store, line: Line, trust: Trust, identity: Identity, wan
         step = "ask the model's operator to take the order back, or wait until it is over"
         what = "a wipe order waits for this device, which holds nothing of the model"
         raise RefusedError(Code.ORDER_PENDING, what, where=str(wanted), next_step=step)
-    renew(store, line, trust, identity, Reference(install.model, install.version, None))
+    renew(store, line, trust, identity, Reference(install.model, install.version, None), tried)
     after = store.need()
     gone = before.find(wanted) is not None and after.find(wanted) is None
     refusal = tombstones.wiped(after, wanted) if gone else None

@@ -103,7 +103,7 @@ class Tombstone(Message):
     outcome: str
     at: int
     receipt: str | None = field(repr=False)  # once key and files are gone
-    sent: bool
+    sent: bool  # or given up: then without a receipt
 
     SHAPE = Object(
         {
@@ -118,6 +118,11 @@ class Tombstone(Message):
             "sent": Flag(),
         }
     )
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the office will never take the receipt."""
+        return self.sent and self.receipt is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,7 @@ class Store:
     def staging(self, model: str, version: str, wanted: Wanted, size: int) -> Iterator[Staging]:
         """Give out the directory of a version on its way in, with what came of it before, named in the state.
 
-        It stays, to be gone on with, if the block ends by a trouble of the network or of this machine; otherwise it
+        It stays, to be gone on with, if the block ends by an error that `incoming.goes_on` is for; otherwise it
         goes, with its keys, unless the version became active. The caller holds `pulling`.
 
         Args:

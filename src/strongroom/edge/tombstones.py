@@ -65,13 +65,24 @@ def settle(state: State, signer: Signer | None) -> State:
     now = state.clock.seen
     kept = tuple(one for one in state.tombstones if not (one.sent and one.expires <= now))
     if signer is not None:
-        kept = tuple(one if one.receipt is not None else _signed(one, signer) for one in kept)
+        kept = tuple(one if one.receipt is not None or one.sent else _signed(one, signer) for one in kept)
     return state if kept == state.tombstones else replace(state, tombstones=kept)
 
 
 def sent(state: State, order_id: str) -> State:
     """Return the state in which the office has the receipt for an order: step 5 of wiping."""
     stones = tuple(replace(one, sent=True) if one.order_id == order_id else one for one in state.tombstones)
+    return settle(replace(state, tombstones=stones), None)
+
+
+def given_up(state: State, order_id: str) -> State:
+    """Return the state in which the receipt for an order is sent no more, since the office can never take it.
+
+    Should the office give the order again, its receipt is signed and sent again.
+    """
+    stones = tuple(
+        replace(one, receipt=None, sent=True) if one.order_id == order_id else one for one in state.tombstones
+    )
     return settle(replace(state, tombstones=stones), None)
 
 
@@ -82,7 +93,7 @@ def unsent(state: State) -> tuple[Tombstone, ...]:
 
 def unfinished(state: State) -> bool:
     """Say whether keys and files of a wiped version may still be here."""
-    return any(one.receipt is None for one in state.tombstones)
+    return any(one.receipt is None and not one.sent for one in state.tombstones)
 
 
 def ordered(state: State, model: str, version: str) -> frozenset[str]:

@@ -5,7 +5,7 @@ by whatever cleans the store next (`Store.clean`, `Store.pulling`).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +22,7 @@ from strongroom.wire import trust as trust_of
 from strongroom.wire.orders import ReceiptAnswer, ReceiptRequest, read_order
 
 PATH = "/v1/orders/{}/receipt"
+_NEVER_TAKEN = {Code.NOT_FOUND, Code.RECEIPT}  # the office does not know the order, or has another word for it
 _log = logging.getLogger(__name__)
 
 
@@ -75,23 +76,36 @@ def obey(
     return refused
 
 
-def report(store: Store, line: Line, identity: Identity) -> list[StrongroomError]:
+def report(
+    store: Store, line: Line, identity: Identity, tried: Mapping[str, StrongroomError] | None = None
+) -> dict[str, StrongroomError]:
     """Send the receipts that the office does not have yet; what cannot be sent stays for the next contact.
 
+    A receipt that the office can never take is given up.
+
+    Args:
+        store: the device directory.
+        line: the way to the office.
+        identity: who this device is.
+        tried: what failed in this contact before, by order: it is not tried again.
+
     Returns:
-        Why a receipt was not sent, for each that was not; after a broken line no more are tried.
+        Why a receipt was not sent in this contact, by order; after a broken line no more are tried.
     """
-    failed: list[StrongroomError] = []
+    failed = dict(tried or {})
     state = store.read()
     for stone in () if state is None else tombstones.unsent(state):
+        if stone.order_id in failed:
+            continue
         try:
             _send(line, identity, stone)
             store.update(partial(tombstones.sent, order_id=stone.order_id))
         except StrongroomError as error:
-            _log.warning("a receipt was not sent: %s", error)
-            failed.append(error)
+            failed[stone.order_id] = error
             if isinstance(error, UnreachableError):
+                _log.warning("a receipt was not sent: %s", error)
                 break
+            _not_taken(store, stone, error)
     return failed
 
 
@@ -133,6 +147,17 @@ def remove(store: Store, wanted: Sequence[Reference]) -> tuple[Install | Partial
         store.update(change)
         store.sweep()
     return tuple(found.values())
+
+
+def _not_taken(store: Store, stone: Tombstone, error: StrongroomError) -> None:
+    if error.code not in _NEVER_TAKEN:
+        _log.warning("a receipt was not sent: %s", error)
+        return
+    _log.warning("a receipt is given up, as the server can never take it: %s", error)
+    try:
+        store.update(partial(tombstones.given_up, order_id=stone.order_id))
+    except StoreError as refused:
+        _log.warning("that a receipt is given up is not written down: %s", refused)
 
 
 def _send(line: Line, identity: Identity, stone: Tombstone) -> None:

@@ -3,13 +3,17 @@
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+from strongroom import sealed
 from strongroom.canonical import JsonValue, encode
-from strongroom.errors import Code, DeniedError
+from strongroom.errors import Code, DeniedError, IntegrityError
+from strongroom.sealed.reader import check_signatures
 from strongroom.server.audit import Event, event
-from strongroom.server.identify import DeviceCaller
+from strongroom.server.identify import ACTIVE, DeviceCaller, token_refused
 from strongroom.server.office import Office
 from strongroom.server.ports import Entitlement, KeyVault, StoredFile, Transaction, Version
+from strongroom.signing import Role
 
 READY = "ready"
 
@@ -79,11 +83,58 @@ async def judge(
     """
     genuine = _genuine(office.vault, seen.rights)
     await _report(office, [row for row in seen.rights if row not in genuine], caller, now)
-    allowed = any(_lives(row, caller, now) and _reaches(row, selector, seen.channels) for row in genuine)
+    allowed = _allowed(genuine, seen.channels, caller, now, selector)
     mine = tuple(file for file in seen.files if file.account in (None, caller.account.id))
     if seen.version is None or seen.version.state != READY or not mine or not allowed:
-        raise DeniedError(Code.NOT_FOUND, "there is no such model for this account", where=model)
+        raise not_found(model)
+    if not all(opens(file.head_part, file.size, office.trust.owner) for file in mine):
+        # Only whoever is entitled gets this far. A device would refuse the files: their keys are not worth giving out.
+        raise not_found(model, ": not signed by the owners in force")
     return Entitled(seen.version, mine)
+
+
+async def still(
+    tx: Transaction, office: Office, caller: DeviceCaller, found: Entitled, now: int, *, selector: str | None
+) -> None:
+    """Look once more, in the transaction that gives a version out: what was taken back meanwhile is not given.
+
+    The files of a version that was ready do not change, so they are not looked at again.
+
+    Args:
+        tx: the transaction that the grant or lease is written down in.
+        office: its vault.
+        caller: the device.
+        found: what `judge` said.
+        now: Unix seconds.
+        selector: as for `judge`.
+
+    Raises:
+        DeniedError: TOKEN if device, user or account are barred now; NOT_FOUND if version or right are gone.
+    """
+    model = found.version.model
+    rows = (await tx.device(caller.device.id), await tx.user(caller.user.id), await tx.account(caller.account.id))
+    if any(row is None or row.state != ACTIVE for row in rows):
+        raise token_refused()
+    version = await tx.version_by_id(found.version.id)
+    rights, channels = await tx.entitlements(caller.account.id, model), await tx.channels(model)
+    allowed = _allowed(_genuine(office.vault, rights), channels, caller, now, selector)
+    if version is None or version.state != READY or not allowed:
+        raise not_found(model)
+
+
+def not_found(model: str, why: str = "") -> DeniedError:
+    """Return the one answer to who may not have a model; `why` is for the audit log."""
+    return DeniedError(Code.NOT_FOUND, "there is no such model for this account", where=f"{model}{why}")
+
+
+@lru_cache(maxsize=4096)
+def opens(head_part: bytes, size: int, owners: Role) -> bool:
+    """Tell whether enough of these owners signed a file's head; remembered, since the answer never changes."""
+    try:
+        check_signatures(sealed.parse_head(head_part, file_size=size), owners)
+    except IntegrityError:
+        return False
+    return True
 
 
 async def selected(tx: Transaction, model: str, selector: str) -> Version | None:
@@ -91,6 +142,16 @@ async def selected(tx: Transaction, model: str, selector: str) -> Version | None
     if selector.startswith("@"):
         return await tx.channel_version(model, selector[1:])
     return await tx.version(model, selector)
+
+
+def _allowed(
+    genuine: Iterable[Entitlement],
+    channels: Mapping[str, str],
+    caller: DeviceCaller,
+    now: int,
+    selector: str | None,
+) -> bool:
+    return any(_lives(row, caller, now) and _reaches(row, selector, channels) for row in genuine)
 
 
 def _genuine(vault: KeyVault, rows: Iterable[Entitlement]) -> list[Entitlement]:

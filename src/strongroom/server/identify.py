@@ -56,7 +56,8 @@ class UserCaller:
 class DeviceCaller:
     """An enrolled device, its key proven by this very request.
 
-    `barred`: blocked, or of a user or account that is restricted; it may hear of wipe orders and report on them.
+    `barred`: blocked, of a user or account that is restricted, or with a token that is over; it may hear of wipe
+    orders and report on them.
     """
 
     user: User
@@ -107,14 +108,15 @@ async def identify_device(
         authorization: the header's text.
         proof: the text of the header `DPoP`.
         even_barred: let a barred device in as well if it was ever ordered to wipe something: whoever blocks a device
-            still wants it to hear of the order. Only for what gives it nothing else.
+            still wants it to hear of the order. So is one whose token is over, as long as its newest order is not:
+            who is barred gets no new token. Only for what gives it nothing else.
 
     Raises:
         DeniedError: UNAUTHENTICATED, TOKEN or PROOF.
     """
     token = _credential(authorization, "DPoP")
     async with _noting(office, "device", visit.now, visit.reference) as caller:
-        claims = office.tokens.read(token, now=visit.now)
+        claims = office.tokens.read(token, now=visit.now, even_expired=even_barred)
         caller.actor = claims.subject
         if claims.scope != tokens.DEVICE:
             raise token_refused()
@@ -125,11 +127,12 @@ async def identify_device(
             device = await tx.device(claims.subject)
             user = await tx.user(device.user) if device else None
             account = await tx.account(device.account) if device else None
-            barred = any(row is not None and row.state != ACTIVE for row in (device, user, account))
+            over = visit.now >= claims.expires
+            barred = over or any(row is not None and row.state != ACTIVE for row in (device, user, account))
             ordered = await tx.orders(claims.subject, limit=1) if barred and even_barred else ()
         if device is None or user is None or account is None or device.thumbprint != thumbprint(key):
             raise token_refused()
-        if barred and not ordered:
+        if barred and not any(visit.now < one.expires or not over for one in ordered):
             raise token_refused()
         return DeviceCaller(user, account, device, key, token, barred)
 

@@ -301,6 +301,7 @@ class Transaction(Protocol):
     async def pending_orders(
         self, device: str, model: str, *, now: int, limit: int = 100
     ) -> Sequence[OrderRow]: ...  # oldest first
+    async def sign_order(self, id_: str, *, signed: str) -> None: ...  # anew, the payload stays
     async def note_fetched(self, ids: Sequence[str], *, at: int) -> None: ...  # the first time counts
     async def note_withdrawn(self, id_: str, *, at: int) -> None: ...
     async def note_reported(self, id_: str, *, at: int, outcome: str, receipt: str) -> None: ...
@@ -316,7 +317,7 @@ class Ledger(Protocol):
         ...
 
     async def healthy(self) -> bool:
-        """Tell whether the database answers."""
+        """Tell whether the database answers, and takes a row again after a transaction has failed."""
         ...
 
     async def close(self) -> None:

@@ -2,7 +2,8 @@
 
 Cheap before costly. When `release` is called, HTTP has checked sizes and schema and `identify` the token and its
 proof; what follows is in this order and no other: challenge used up · proof · no wipe order pending · entitlement ·
-evidence · objects there · keys unwrapped · one transaction with the release row and its audit row · answer.
+evidence · objects there · keys unwrapped · one transaction that looks at orders and entitlement again, with the
+release row and its audit row · answer.
 """
 
 import hashlib
@@ -49,7 +50,8 @@ async def release(
 
     Raises:
         InputError: KEM_UNSUPPORTED or PUBLIC_KEY, before anything is used up.
-        DeniedError: CHALLENGE, PROOF, or NOT_FOUND for "not yours" and "not there" alike.
+        DeniedError: CHALLENGE, PROOF, or NOT_FOUND for "not yours" and "not there" alike, and for what no device
+            would take; TOKEN for who was barred meanwhile.
         RefusedError: TRUST_EXPIRED, before anything is used up; ORDER_PENDING, EVIDENCE, KEY_REUSED.
         IntegrityError: VAULT_REFUSED if a wrapped key was altered or moved.
         StoreError: STORE_IO if the object is not there; DATABASE.
@@ -67,6 +69,7 @@ async def release(
             grant = _seal(office.vault, grant, binding, found)
         async with office.ledger.begin() as tx:
             await wipe_orders.refuse_pending(tx, caller.device.id, request.model, visit.now)  # one may just have come
+            await entitled.still(tx, office, caller, found, visit.now, selector=request.version)
             await tx.add_release(row)
             await tx.touch_device(caller.device.id, facts=facts(request.device), seen=visit.now)
             await tx.add_audit(_granted(caller, request, found, grant, visit))
@@ -117,7 +120,11 @@ async def _find(office: Office, caller: DeviceCaller, request: ReleaseRequest, v
         await wipe_orders.refuse_pending(tx, caller.device.id, request.model, visit.now)
         version = await entitled.selected(tx, request.model, request.version)
         seen = await entitled.look_up(tx, caller, request.model, version)
-    return await entitled.judge(office, caller, seen, request.model, visit.now, selector=request.version)
+    found = await entitled.judge(office, caller, seen, request.model, visit.now, selector=request.version)
+    epoch, wanted = found.version.epoch, office.trust.epoch_of(request.model)
+    if epoch != wanted:  # the device would refuse the grant
+        raise entitled.not_found(request.model, f": epoch {epoch}, but {wanted} in trust.json")
+    return found
 
 
 def check_evidence(evidence: Sequence[Evidence]) -> None:

@@ -2,14 +2,14 @@
 
 When `renew` is called, HTTP has checked sizes and schema and `identify` the token and its proof; what follows is in
 this order and no other: challenge used up · the lease is this device's · proof · orders · trust · entitlement ·
-evidence · one transaction with the lease's new end and its audit row · answer. No key is touched.
+evidence · one transaction that looks at all of it again, with the lease's new end and its audit row · answer. No key
+is touched.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from strongroom.canonical import decode, to_base64url
+from strongroom.canonical import to_base64url
 from strongroom.errors import Code, DeniedError, InputError, StrongroomError
 from strongroom.server import challenges, entitled, wipe_orders
 from strongroom.server.audit import Event, event
@@ -22,11 +22,8 @@ from strongroom.wire import lease as leases
 from strongroom.wire import proofs, renewal
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import Latest, Lease
-from strongroom.wire.orders import ORDERS
 from strongroom.wire.renewal import Renewal, RenewAnswer, RenewRequest
 from strongroom.wire.trust import check_fresh
-
-_MAX_SIGNED = 65_536  # characters of one order's JWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class _Held:
 
     row: ReleaseRow
     version: Version
-    orders: Sequence[OrderRow]
+    ordered: bool
     seen: Seen
     newest: Seen | None  # what the request's selector stands for, unless it is the version itself
 
@@ -55,7 +52,7 @@ async def renew(
 
     Raises:
         DeniedError: CHALLENGE, PROOF; NOT_FOUND for a lease that is not this device's or was reported wiped, a version
-            that is revoked, a right that is gone; TOKEN for a barred device without orders.
+            that is revoked, a right that is gone; TOKEN for a barred device without orders, or one barred meanwhile.
         InputError: ARGUMENT if the device names another as itself.
         RefusedError: TRUST_EXPIRED, EVIDENCE; ORDER_PENDING if an order came in this moment.
         StoreError: DATABASE.
@@ -64,8 +61,9 @@ async def renew(
         record = await challenges.use(office, caller, request.challenge, challenges.RENEW, visit)
         held = await _look_up(office, caller, lease_id, request.version, visit)
         _check_proof(caller, request, record.model, held.version, visit)
-        if held.orders:
-            return await _give_orders(office, caller, held, request, body, visit)
+        given = await _give_orders(office, caller, held, request, body, visit) if held.ordered else None
+        if given is not None:
+            return given
         if caller.barred:
             raise token_refused()
         check_fresh(office.trust, visit.now)
@@ -84,11 +82,10 @@ async def _look_up(office: Office, caller: DeviceCaller, lease_id: str, selector
         version = await tx.version_by_id(row.version_id if row else lease_id)
         if row is None or version is None or row.device != caller.device.id:
             raise _not_found(lease_id)
-        model, most = version.model, wipe_orders.IN_ONE_ANSWER
-        pending = await tx.pending_orders(caller.device.id, model, now=visit.now, limit=most)
-        seen = await entitled.look_up(tx, caller, model, version)
+        ordered = bool(await tx.pending_orders(caller.device.id, version.model, now=visit.now, limit=1))
+        seen = await entitled.look_up(tx, caller, version.model, version)
         newest = await _newest(tx, caller, seen, version, selector)
-    return _Held(row, version, pending, seen, newest)
+    return _Held(row, version, ordered, seen, newest)
 
 
 async def _newest(tx: Transaction, caller: DeviceCaller, seen: Seen, version: Version, selector: str) -> Seen | None:
@@ -127,24 +124,31 @@ def _check_proof(
 
 async def _judge(office: Office, caller: DeviceCaller, held: _Held, visit: Visit) -> Entitled:
     found = await entitled.judge(office, caller, held.seen, held.version.model, visit.now, selector=None)
-    if held.row.ended is not None:  # the device said that it has this no more
-        raise _not_found(held.row.lease_id)
+    _refuse_ended(held.row, held.row.lease_id)
     return found
+
+
+def _refuse_ended(row: ReleaseRow | None, lease_id: str) -> None:
+    if row is None or row.ended is not None:  # the device said that it has this no more
+        raise _not_found(lease_id)
 
 
 async def _give_orders(
     office: Office, caller: DeviceCaller, held: _Held, request: RenewRequest, body: bytes, visit: Visit
-) -> RenewAnswer:
-    signed = tuple(
-        ORDERS.of.check(decode(one.signed.encode("ascii"), limit=_MAX_SIGNED), "order") for one in held.orders
-    )
-    answer = _answer(office, caller, held, held.version, request, body, visit, orders=signed)
+) -> RenewAnswer | None:
+    """Give the orders that are pending as they are written down as fetched; None if they were withdrawn meanwhile."""
+    most = wipe_orders.IN_ONE_ANSWER
     async with office.ledger.begin() as tx:
-        await tx.note_fetched([one.id for one in held.orders], at=visit.now)
+        pending = await tx.pending_orders(caller.device.id, held.version.model, now=visit.now, limit=most)
+        if not pending:
+            return None
+        signed = tuple([await wipe_orders.in_force(office, tx, one) for one in pending])
+        await tx.note_fetched([one.id for one in pending], at=visit.now)
         await tx.touch_device(caller.device.id, facts=facts(request.device), seen=visit.now)
-        for one in held.orders:
+        for one in pending:
             if one.fetched is None:
                 await tx.add_audit(_fetched(caller, one, visit))
+    answer = _answer(office, caller, held, held.version, request, body, visit, orders=signed)
     return renewal.issue(answer, office.release_signers)
 
 
@@ -175,6 +179,8 @@ async def _give_lease(
     answer = _answer(office, caller, held, newest, request, body, visit, lease=signed)
     async with office.ledger.begin() as tx:
         await wipe_orders.refuse_pending(tx, caller.device.id, found.version.model, visit.now)  # one may just have come
+        await entitled.still(tx, office, caller, found, visit.now, selector=None)
+        _refuse_ended(await tx.release_of_lease(held.row.lease_id), held.row.lease_id)
         await tx.extend_lease(held.row.id, lease.expires)
         await tx.touch_device(caller.device.id, facts=facts(request.device), seen=visit.now)
         await tx.add_audit(_renewed(caller, request, found.version, lease, visit))

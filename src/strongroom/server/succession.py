@@ -8,21 +8,27 @@ A key whose successor is in force alone is forgotten at the next rotation of its
 """
 
 import fcntl
+import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
 from strongroom.canonical import to_base64url
-from strongroom.errors import Code, InputError, SetupError, StoreError
+from strongroom.errors import Code, InputError, IntegrityError, SetupError, StoreError, StrongroomError
 from strongroom.server import new_directory
 from strongroom.server.settings import Settings
+from strongroom.server.stranding import check_nothing_stranded
 from strongroom.server.vaults.keyring import ROTATED, Keyring
 from strongroom.server.vaults.keyring_file import seal_keyring
 from strongroom.server.wiring import check_roles, open_vault, read_trust, vault_secret
 from strongroom.signing import ED25519, PublicKey, SigningKey
+from strongroom.wire import succession as papers
 from strongroom.wire import trust as trust_of
 from strongroom.wire.hpke import DEFAULT_KEM, DepositKey
 from strongroom.wire.trust import DepositRecipient, Trust
@@ -70,16 +76,19 @@ def rotate(
     *,
     passphrase: bytes | None = None,
     random: Callable[[int], bytes] = os.urandom,
+    discard: bool = False,
 ) -> KeyState:
     """Make the key that is to replace a role's, and keep it in the keyring. Nothing uses it before trust.json names it.
 
-    One that waits already is returned again: a public half that was lost costs nothing.
+    One that waits already is returned again: a public half that was lost costs nothing. With `discard` another takes
+    its place: it may be stolen.
 
     Args:
         settings: of the server.
         role: one of `ROTATED`.
         passphrase: what a person typed; wins over passphrase_file and key_file.
         random: cryptographically strong bytes.
+        discard: forget a key that waits; one that trust.json names already is never forgotten here.
 
     Raises:
         InputError: CONFLICT, if trust.json names both keys; ARGUMENT, for an unknown role.
@@ -93,7 +102,8 @@ def rotate(
         secret = vault_secret(settings, passphrase=passphrase)
         trust, _ = read_trust(settings.resolve(settings.trust))
         keyring = settled(open_vault(settings, passphrase=passphrase, random=random), trust)
-        if role not in keyring.coming:
+        waits = any(one.role == role and one.coming and not one.trusted for one in states(keyring, trust))
+        if role not in keyring.coming or (discard and waits):
             keyring = replace(keyring, coming={**keyring.coming, role: random(32)})
             _replace(path, seal_keyring(keyring, secret, random))
         made = next(one for one in states(keyring, trust) if one.role == role and one.coming)
@@ -122,16 +132,26 @@ def settled(keyring: Keyring, trust: Trust) -> Keyring:
     return keyring
 
 
-def install(settings: Settings, document: bytes, *, now: int, passphrase: bytes | None = None) -> tuple[Trust, Trust]:
+def install(
+    settings: Settings,
+    *documents: bytes,
+    now: int,
+    names: Sequence[str] = (),
+    passphrase: bytes | None = None,
+    strand: bool = False,
+) -> tuple[Trust, Trust]:
     """Make the owners' next document the one that this server hands out, from its next start on.
 
-    The one before stays beside it, for devices that have not followed yet. A crash leaves the old one in force.
+    Those before stay beside it, for devices that have not followed yet. A crash leaves the old one in force, or one
+    on the way to the last: the same call again goes on from there.
 
     Args:
         settings: of the server.
-        document: trust.json, signed by k of the old and k of the new owners.
+        documents: signed by k of the old and k of the new owners; several are steps of one way, the oldest first.
         now: Unix seconds.
+        names: what to call each document in an error, as the files they came from.
         passphrase: what a person typed; wins over passphrase_file and key_file.
+        strand: put it into force though published versions do not open under it.
 
     Returns:
         The document before and the new one.
@@ -139,19 +159,79 @@ def install(settings: Settings, document: bytes, *, now: int, passphrase: bytes 
     Raises:
         RefusedError: TRUST_VERSION, TRUST_EXPIRED.
         IntegrityError: it is not signed by enough owners, or malformed.
-        SetupError: CONFIG, if this server could not serve under it.
-        StoreError: STORE_IO.
+        SetupError: CONFIG, if this server could not serve under it; NOT_INITIALISED, PERMISSIONS, VAULT_SEALED,
+            DATABASE.
+        InputError: CONFLICT, if published versions would not open any more.
+        StoreError: STORE_IO, LOCKED, DATABASE.
     """
     path = settings.resolve(settings.trust)
+    called = names or ["the new trust.json"] * len(documents)
     with _alone(path):
-        old, documents = read_trust(path)
-        new = trust_of.advance(old, document)
+        old, chain = read_trust(path)
+        way = [(name, one) for name, one in zip(called, documents, strict=True)]
+        while len(way) > 1 and any(trust_of.join(known) == way[0][1] for known in chain):
+            del way[0]  # a call that was cut short took this step already
+        new = old
+        for name, document in way:
+            new = _step(new, document, name, path)
+        last = way[-1][0]
         trust_of.check_fresh(new, now)
-        check_roles(new, open_vault(settings, passphrase=passphrase), settings, where="the new trust.json")
-        before = path.with_name(f"{path.stem}.{old.version}{path.suffix}")
-        _replace(before, trust_of.join(documents[-1]))
-        _replace(path, document)
+        keyring = open_vault(settings, passphrase=passphrase)
+        check_roles(new, keyring, settings, where=last)
+        _check_reachable(old, new, keyring, settings, last)
+        if not strand:
+            check_nothing_stranded(settings, new, last)
+        before, version = trust_of.join(chain[-1]), old.version
+        for _, document in way:
+            _replace(_numbered(path, version), before)
+            _replace(path, document)
+            before, version = document, version + 1
+        _replace(_numbered(path, version), before)  # tells an old trust.json put back from the newest
     return old, new
+
+
+def _numbered(path: Path, version: int) -> Path:
+    return path.with_name(f"{path.stem}.{version}{path.suffix}")
+
+
+def _step(old: Trust, document: bytes, name: str, path: Path) -> Trust:
+    """Take one step, or say of this file why not and what to do."""
+    try:
+        said = papers.read(document)
+        if not said.signatures:
+            raise IntegrityError(Code.TRUST_THRESHOLD, "nobody has signed this trust file")
+        return trust_of.advance(old, document)
+    except StrongroomError as error:
+        error.where = name
+        if error.code == Code.TRUST_THRESHOLD:
+            error.next_step = f"see who is missing: strongroom trust show {name} --from {path}; then: trust sign"
+        elif error.code == Code.TRUST_VERSION and said.trust.version <= old.version:
+            error.what = f"this is version {said.trust.version}, and version {old.version} is in force already"
+            error.next_step = f"make the next one: strongroom trust new --from {path} -o FILE"
+        elif error.code == Code.TRUST_VERSION and said.trust.version > old.version + 1:
+            error.next_step = "give the files between too, the oldest first: strongroom trust rotate FILE FILE"
+        else:
+            error.next_step = error.next_step or f"make it anew: strongroom trust new --from {path} -o FILE"
+        raise
+
+
+def _check_reachable(old: Trust, new: Trust, keyring: Keyring, settings: Settings, where: str) -> None:
+    """Refuse a document under which nobody can publish to this server, or no device can connect to it."""
+    mine = {(one.kem, one.public) for one in keyring.deposit_keys}
+    if new.deposit and not mine & {(one.kem, one.key) for one in new.deposit}:
+        step = "add it: strongroom key rotate deposit, strongroom trust new --add deposit=FILE"
+        raise SetupError(Code.CONFIG, "none of its deposit keys is the keyring's", where=where, next_step=step)
+    try:
+        shown = x509.load_pem_x509_certificate(settings.resolve(settings.tls_certificate).read_bytes())
+    except (OSError, ValueError):
+        return  # no certificate here: the start says so, or somebody else speaks TLS for this server
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    digest = hashlib.sha256(shown.public_key().public_bytes(serialization.Encoding.DER, form)).digest()
+    pinned = [any(digest in pin.spki for pin in one.pins) for one in (old, new)]
+    if pinned == [True, False]:
+        step = "start the server with the certificate that stays pinned first, or leave out --unpin"
+        what = "it unpins the certificate this server shows: no device could connect"
+        raise SetupError(Code.CONFIG, what, where=where, next_step=step)
 
 
 @contextmanager
@@ -165,7 +245,7 @@ def _alone(path: Path) -> Iterator[None]:
     try:
         handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
-        step = "run `strongroom init`, or mend its path in strongroom.toml"
+        step = "restore it from the backup, or mend its path in strongroom.toml"
         raise SetupError(
             Code.NOT_INITIALISED, "there is no such directory", where=str(path.parent), next_step=step
         ) from None

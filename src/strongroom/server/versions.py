@@ -41,7 +41,8 @@ async def promote(office: Office, operator: Operator, model: str, version: str, 
 
     Raises:
         DeniedError: FORBIDDEN, for a publisher also where the version is another's; NOT_FOUND.
-        InputError: NAME; CONFLICT if the version is not ready, or the channel stands for a later one.
+        InputError: NAME; CONFLICT if the version is not ready, the channel stands for a later one, or trust.json
+            names another epoch for the model.
     """
     await allow(office, operator, PROMOTERS, "promote a version", visit.reference)
     names.check("channel", channel)
@@ -54,6 +55,7 @@ async def promote(office: Office, operator: Operator, model: str, version: str, 
         row = await _version(tx, model, version)
         before = await tx.channel_version(model, channel)
         _check_move(row, before, channel)
+        _check_epoch(row, office.trust.epoch_of(model))
         if before is None or before.id != row.id:
             await tx.set_channel(model, channel, row.id)
             await tx.add_audit(
@@ -121,3 +123,10 @@ def _check_move(row: Version, before: Version | None, channel: str) -> None:
         what = f"{channel} stands for {before.version}, which is later: devices that had it refuse what is older"
         step = "publish the old model again under a new version; `strongroom model revoke` stops the later one"
         raise InputError(Code.CONFLICT, what, where=where, next_step=step)
+
+
+def _check_epoch(row: Version, wanted: int) -> None:
+    if row.epoch != wanted:
+        what = f"this version is of epoch {row.epoch}, but trust.json says {wanted}: no device would take it"
+        step = "publish the model again under a new version, in the epoch of trust.json"
+        raise InputError(Code.CONFLICT, what, where=f"{row.model}@{row.version}", next_step=step)

@@ -5,23 +5,28 @@ What comes of it is the device's word, and the lease bounds what that is worth.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from strongroom import names
-from strongroom.canonical import encode
-from strongroom.errors import Code, DeniedError, InputError, RefusedError
+from strongroom.canonical import decode, encode
+from strongroom.errors import Code, DeniedError, InputError, RefusedError, StrongroomError
 from strongroom.server.accounts import KEEPERS, MOST_LISTED, READERS, allow
 from strongroom.server.audit import Event, event
 from strongroom.server.identify import Visit
 from strongroom.server.office import Office
 from strongroom.server.ports import Holding, Operator, OrderRow, Transaction
-from strongroom.wire import orders
-from strongroom.wire.orders import Order
+from strongroom.signing import Role
+from strongroom.wire import jws, orders
+from strongroom.wire import trust as trust_of
+from strongroom.wire.orders import ORDERS, Order
 
 IN_ONE_ANSWER = 16  # orders a renewal carries at most; a device with no lease left cannot ask for more
 AT_ONCE = 200  # devices that one request gives orders to; the next request goes on behind the last one
 MOST_HELD = 1000  # versions of one device that are looked at
+
+_MAX_SIGNED = 65_536  # characters of one order's JWS
+_WHERE = "order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,39 @@ async def refuse_pending(tx: Transaction, device: str, model: str, now: int) -> 
     if await tx.pending_orders(device, model, now=now, limit=1):
         step = "renew the lease: the answer brings the order"
         raise RefusedError(Code.ORDER_PENDING, "a wipe order waits for this device", where=model, next_step=step)
+
+
+async def in_force(office: Office, tx: Transaction, row: OrderRow) -> tuple[str, ...]:
+    """Return the JWS of an order as the trust.json in force takes it.
+
+    An order that was signed before the role's key was replaced is signed anew, the same payload with the same id, and
+    kept so.
+
+    Raises:
+        IntegrityError: SHAPE or JSON_NOT_CANONICAL, if somebody altered the row.
+        StoreError: DATABASE.
+    """
+    signed: tuple[str, ...] = ORDERS.of.check(decode(row.signed.encode("ascii"), limit=_MAX_SIGNED), _WHERE)
+    if _says(signed, row, office.trust.order):
+        return signed
+    # Never without a signature that once counted: who can only write to the database could order anything.
+    if any(_says(signed, row, role) for role in _order_roles_before(office)):
+        signed = orders.issue(Order.from_bytes(row.payload), office.order_signers)
+        await tx.sign_order(row.id, signed=encode(list(signed)).decode("ascii"))
+    return signed
+
+
+def _says(signed: tuple[str, ...], row: OrderRow, role: Role) -> bool:
+    try:
+        return jws.verify_role(signed, orders.TYP, role, _WHERE) == row.payload
+    except StrongroomError:
+        return False
+
+
+def _order_roles_before(office: Office) -> Iterator[Role]:
+    """Return the order role of each trust document before the one in force, the newest first."""
+    for document in reversed(office.trust_documents[:-1]):
+        yield trust_of.parse(jws.unverified_payload(document[0], _WHERE)).order  # followed when the office opened
 
 
 def _check(wanted: Wipe) -> None:

@@ -38,6 +38,18 @@ def database_url(settings: Settings) -> str:
     return settings.database if "://" in settings.database else sqlite_url(settings.resolve(settings.database))
 
 
+def open_ledger(settings: Settings) -> SqlLedger:
+    """Open the ledger alone, for a question that no running server is asked.
+
+    Raises:
+        SetupError: DATABASE.
+        StoreError: DATABASE.
+    """
+    url = database_url(settings)
+    _check_tables(url)
+    return SqlLedger.open(url)
+
+
 def open_office(
     settings: Settings,
     *,
@@ -150,7 +162,8 @@ def read_trust(path: Path) -> tuple[Trust, tuple[tuple[str, ...], ...]]:
         The newest one, and the signed documents of all versions, the first one first.
 
     Raises:
-        SetupError: NOT_INITIALISED if one is missing, or CONFIG if it cannot be read.
+        SetupError: NOT_INITIALISED if one is missing, PERMISSIONS if it cannot be read, or CONFIG if a newer one than
+            `trust.json` lies beside it.
         IntegrityError: if one is not genuine.
         RefusedError: TRUST_VERSION if one does not follow the one before.
     """
@@ -161,20 +174,39 @@ def read_trust(path: Path) -> tuple[Trust, tuple[tuple[str, ...], ...]]:
         for version in range(1, trust.version)
     ]
     chain = (*before, newest)
-    trust_file.follow(trust_file.read(chain[0]), chain[1:][-trust_file.MAX_STEPS :])
+    reached = trust_file.read(chain[0])
+    for start in range(1, len(chain), trust_file.MAX_STEPS):
+        reached = trust_file.follow(reached, chain[start : start + trust_file.MAX_STEPS])
+    _check_newest(path, trust)
     return trust, tuple(trust_file.split(document) for document in chain)
 
 
+def _check_newest(path: Path, trust: Trust) -> None:
+    """Refuse an old document put in the place of a newer one: devices that followed further would all turn away."""
+    prefix, suffix = f"{path.stem}.", path.suffix
+    beside = [one.name.removeprefix(prefix).removesuffix(suffix) for one in path.parent.glob(f"{prefix}*{suffix}")]
+    newest = max((int(name) for name in beside if name.isascii() and name.isdigit()), default=0)
+    if newest > trust.version:
+        newer = path.with_name(f"{prefix}{newest}{suffix}")
+        what = f"this is version {trust.version}, but {newer.name} lies beside it"
+        raise SetupError(Code.CONFIG, what, where=str(path), next_step=f"put the newest back: cp {newer} {path}")
+
+
 def check_roles(trust: Trust, keyring: Keyring, settings: Settings, *, where: str) -> None:
-    """See that this server has a key for each role it plays, and is where the document says.
+    """See that this server has keys enough for each role it plays, and is where the document says.
 
     Raises:
         SetupError: CONFIG.
     """
     step = "use the keyring and the trust.json that belong together"
     for name, role in (("release", trust.release), ("order", trust.order)):
-        if not _named(keyring.signers(name), role):
+        mine = _named(keyring.signers(name), role)
+        if not mine:
             raise SetupError(Code.CONFIG, f"the keyring's {name} key is not in trust.json", where=where, next_step=step)
+        if not role.satisfied({one.public.key_id for one in mine}):
+            what = f"trust.json asks for {role.threshold} {name} signatures, and the keyring's keys are not enough"
+            few = f"let the owners say --threshold {name}=1, or name keys of this keyring"
+            raise SetupError(Code.CONFIG, what, where=where, next_step=few)
     if trust.server != settings.public_url:
         what = f"devices look for {trust.server}, but public_url is {settings.public_url}"
         raise SetupError(Code.CONFIG, what, where=where, next_step="set public_url to what trust.json says")
@@ -212,5 +244,5 @@ def _read_with_mode(path: Path, limit: int) -> tuple[bytes, int]:
 
 def _unreadable(error: OSError, path: Path) -> StrongroomError:
     code = Code.NOT_INITIALISED if isinstance(error, FileNotFoundError) else Code.PERMISSIONS
-    step = "run `strongroom init`, or mend its path in strongroom.toml"
+    step = "restore it from the backup, or mend its path in strongroom.toml"
     return SetupError(code, f"cannot be read: {error.strerror}", where=str(path), next_step=step)

@@ -97,9 +97,16 @@ def read_grant(
         raise _mismatch(grant, "it is for another version")
     _check_files(grant, trust)  # 6
     if grant.epoch > trust.epoch_of(model):  # 7: only the owners raise an epoch
-        raise _mismatch(grant, "it claims an epoch the owners have not set")
-    if grant.epoch < trust.epoch_of(model) or (high_water is not None and (grant.epoch, grant.counter) < high_water):
-        raise _refused(Code.GRANT_ROLLBACK, grant, "it is older than what this device has had")
+        step = "tell the model's operator: only a newer trust.json may raise an epoch"
+        raise _mismatch(grant, "it claims an epoch the owners have not set", step)
+    if grant.epoch < trust.epoch_of(model):
+        why = f"the owners have ended its epoch, {grant.epoch}; theirs is {trust.epoch_of(model)}"
+        step = "ask the model's operator to publish it anew: what was published before keeps its epoch"
+        raise _refused(Code.GRANT_ROLLBACK, grant, why, step)
+    if high_water is not None and (grant.epoch, grant.counter) < high_water:
+        why = f"it is {grant.epoch}.{grant.counter}, older than the {high_water[0]}.{high_water[1]} this device has had"
+        step = "ask for the newest; only its operator can go back, by publishing the old one as a new version"
+        raise _refused(Code.GRANT_ROLLBACK, grant, why, step)
     _check_latest(grant, selector, at)  # 8
     _check_lease(grant, trust)  # 9
     if grant.sealed is None and not _has(grant, have):  # 10
@@ -148,10 +155,12 @@ def _check_files(grant: Grant, trust: Trust) -> None:
 
 def _check_latest(grant: Grant, selector: str, at: int) -> None:
     if at >= grant.latest.expires:
-        raise _refused(Code.GRANT_FROZEN, grant, "what it says of the newest version has expired")
+        step = "ask again; if that does not help, see that the clocks of this device and of the server are right"
+        raise _refused(Code.GRANT_FROZEN, grant, "what it says of the newest version has expired", step)
     newest = (grant.latest.version, grant.latest.counter)
     if selector.startswith("@") and newest != (grant.version, grant.counter):
-        raise _refused(Code.GRANT_ROLLBACK, grant, "it is not for the newest version of the channel")
+        why, step = "it is not for the newest version of the channel", "ask again, or tell the model's operator"
+        raise _refused(Code.GRANT_ROLLBACK, grant, why, step)
 
 
 def _check_lease(grant: Grant, trust: Trust) -> None:
@@ -169,9 +178,10 @@ def _has(grant: Grant, have: Have | None) -> bool:
     return any(have.file_id == one.file_id for one in grant.files)
 
 
-def _mismatch(grant: Grant, why: str) -> IntegrityError:
-    return IntegrityError(Code.GRANT_MISMATCH, f"a grant is refused: {why}", where=f"{grant.model}@{grant.version}")
+def _mismatch(grant: Grant, why: str, next_step: str = "") -> IntegrityError:
+    where = f"{grant.model}@{grant.version}"
+    return IntegrityError(Code.GRANT_MISMATCH, f"a grant is refused: {why}", where=where, next_step=next_step)
 
 
-def _refused(code: Code, grant: Grant, why: str) -> RefusedError:
-    return RefusedError(code, f"a grant is refused: {why}", where=f"{grant.model}@{grant.version}")
+def _refused(code: Code, grant: Grant, why: str, next_step: str) -> RefusedError:
+    return RefusedError(code, f"a grant is refused: {why}", where=f"{grant.model}@{grant.version}", next_step=next_step)

@@ -1,10 +1,14 @@
 """`strongroom lease`: what it prints, and with which code it ends."""
 
+import json
+
 import pytest
 
 from rooms.edge.memory_office import DAY, Device
 from rooms.edge.ordering_office import OrderingOffice
+from strongroom.canonical import to_base64url
 from strongroom.cli import places
+from strongroom.errors import Code
 
 
 @pytest.fixture
@@ -54,6 +58,7 @@ def test_show_needs_no_network_and_writes_nothing(cli, device, office):
             }
         ],
         "wiped": [],
+        "token": {"expires": issued + DAY, "state": "over"},
     }
     assert {path: path.read_bytes() for path in device.home.rglob("*") if path.is_file()} == before
 
@@ -69,8 +74,31 @@ def test_show_says_what_is_over_and_what_was_wiped(cli, device, office):
     assert order.order_id in shown.err
     assert "not been told yet" in shown.err
     (wiped,) = cli("lease", "show", "digits", "--json").json["wiped"]
-    assert (wiped["outcome"], wiped["reported"]) == ("wiped", False)
+    assert (wiped["outcome"], wiped["reported"], wiped["given_up"]) == ("wiped", False, False)
+    office.deaf, office.takes_none = False, Code.NOT_FOUND
+    cli("lease", "renew", "other")
+    assert "is not told again" in cli("lease", "show").err
+    (wiped,) = cli("lease", "show", "digits", "--json").json["wiped"]
+    assert (wiped["reported"], wiped["given_up"]) == (False, True)
     assert cli("lease", "show", "letters").code == 1
+
+
+def test_show_says_when_the_devices_own_token_ends(cli, tmp_path, office, monkeypatch):
+    """It lasts a day here, as the token itself says: soon is when less than a quarter of that is left."""
+    claims = to_base64url(json.dumps({"iat": office.now}).encode())
+    office.device_token = f"aaaa.{claims}.aaaa"
+    device = Device(tmp_path / "another", office)
+    device.room().pull("digits")
+    monkeypatch.setattr(places, "room", lambda home: device.room(token=None))
+    end = office.now + DAY
+    for later, state, words in (
+        (18 * 3600, "running", "own token ends 2027-01-16T08:00:00Z\n"),
+        (1, "ending", "ends soon, 2027-01-16T08:00:00Z; run: strongroom enrol"),
+        (6 * 3600 - 1, "over", "is over since 2027-01-16T08:00:00Z; run: strongroom enrol"),
+    ):
+        device.later(later)
+        assert cli("lease", "show", "--json").json["token"] == {"expires": end, "state": state}
+        assert words in cli("lease", "show").err
 
 
 def test_renew(cli, device, office):

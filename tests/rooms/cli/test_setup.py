@@ -216,7 +216,7 @@ def test_doctor_finds_what_is_over(cli, made, tmp_path):
         ("tls/server.pem", b"x", "certificate"),
         ("tls/server.pem", "backup of another", "pins"),
         ("strongroom.toml", b"=", "strongroom"),
-        ("keys/keyring.json", None, "vault key"),
+        ("keys/keyring.json", None, "keyring"),
         ("keys/keyring.json", "backup of another", "keyring"),
         ("keys/keyring.json", b"{}", "keyring"),
         ("keys/vault.key", b"x" * 32, "keyring"),

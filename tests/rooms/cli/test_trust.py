@@ -207,3 +207,64 @@ def test_owner_keys_are_private_and_never_overwritten(cli, room):
     assert cli("trust", "key", "second.key", "--public", "other.pub").code == 2
     assert (room.parent / "second.key").read_bytes() == before
     assert not (room.parent / "other.pub").exists()
+
+
+def test_what_is_refused_says_which_file_and_what_next(cli, room):
+    """D10: an unsigned draft, the same file twice, too few signatures, a step left out."""
+
+    def error(*names):
+        outcome = cli("trust", "rotate", *names, *CONFIG, "--json")
+        assert outcome.code != 0
+        return json.loads(outcome.out)["error"]
+
+    cli("trust", "new", *FROM, "-o", "next.json")
+    draft = error("next.json")
+    assert (draft["code"], draft["where"]) == ("trust-threshold", "next.json")
+    assert "trust show next.json" in draft["next"]
+    cli("trust", "sign", "next.json", *FROM, *OWNER, "--yes")
+    cli("trust", "new", "--from", "next.json", "-o", "after.json")
+    cli("trust", "sign", "after.json", "--from", "next.json", *OWNER, "--yes")
+    gap = error("after.json")
+    assert (gap["code"], gap["where"]) == ("trust-version", "after.json")
+    assert "between" in gap["next"]
+    assert cli("trust", "rotate", "next.json", "after.json", *CONFIG).code == 0
+    again = error("after.json")
+    assert (again["code"], again["where"]) == ("trust-version", "after.json")
+    assert "in force already" in again["what"]
+    assert "trust new" in again["next"]
+
+
+def test_nobody_signs_blindly(cli, room):
+    """The next document is signed against the one in force, or not at all."""
+    cli("trust", "new", *FROM, "-o", "next.json")
+    assert cli("trust", "sign", "next.json", *OWNER, "--yes").code == 2
+    assert (room.parent / "next.json").read_bytes()[:1] == b"{"
+    assert cli("trust", "sign", "next.json", *FROM, *OWNER, "--yes").code == 0
+
+
+def test_what_show_prints_is_what_drop_and_status_name(cli, room):
+    """A deposit key is dropped by its beginning: `show` says it; pins are there to be compared."""
+    shown = cli("trust", "show", "strongroom/trust.json", "--json").json
+    assert [one["key"] for one in shown["deposit"]] == [one["key"] for one in keys(cli, "deposit")]
+    document = trust_of.read((room / "trust.json").read_bytes())
+    assert {host: len(spki) for host, spki in shown["pins"].items()} == {
+        pin.host: len(pin.spki) for pin in document.pins
+    }
+
+
+def test_a_keyring_under_a_passphrase_is_opened_by_every_command_that_needs_it(cli, tmp_path):
+    (tmp_path / "phrase").write_bytes(b"correct horse battery\n")
+    (tmp_path / "phrase").chmod(0o600)
+    assert cli("init", "strongroom", "--passphrase-file", "phrase").code == 0
+    (tmp_path / "phrase").rename(tmp_path / "typed")  # from now on a person has it
+    config = tmp_path / "strongroom" / "strongroom.toml"
+    lines = [one for one in config.read_text().splitlines(keepends=True) if not one.startswith("passphrase_file")]
+    config.write_text("".join(lines))
+    typed = ("--passphrase-file", "typed", *CONFIG)
+    assert cli("key", "status", *CONFIG).code == 1
+    assert cli("key", "status", *typed).code == 0
+    assert cli("key", "rotate", "release", "-o", "release.pub", *typed).code == 0
+    cli("trust", "new", *FROM, "-o", "next.json", "--add", "release=release.pub")
+    cli("trust", "sign", "next.json", *FROM, *OWNER, "--yes")
+    assert cli("trust", "rotate", "next.json", *CONFIG).code == 1
+    assert cli("trust", "rotate", "next.json", *typed).code == 0

@@ -27,6 +27,7 @@ class OrderingOffice(MemoryOffice):
     renewed: list[RenewRequest] = field(default_factory=list)
     receipts: list[orders.Receipt] = field(default_factory=list)
     deaf: bool = False  # takes no receipts: the line breaks
+    takes_none: Code | None = None  # with which every receipt is refused
     bend_renewal: Callable[[Renewal], Renewal] = lambda given: given
 
     def __post_init__(self) -> None:
@@ -129,6 +130,8 @@ class OrderingOffice(MemoryOffice):
     def _receipt(self, order_id: str, body: bytes, key: PublicKey) -> Response:
         if self.deaf:
             raise UnreachableError(Code.UNREACHABLE, "the connection broke")
+        if self.takes_none is not None:
+            return problem({Code.NOT_FOUND: 404, Code.RECEIPT: 422}.get(self.takes_none, 401), self.takes_none)
         read = orders.read_receipt(ReceiptRequest.from_bytes(body).receipt, key, self.ordered[order_id])
         self.receipts.append(read)
         self.pending = [one for one in self.pending if one[0].order_id != order_id]

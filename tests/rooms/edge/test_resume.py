@@ -458,15 +458,24 @@ def test_few_segments_wait(tmp_path, store):
     assert 1 <= most <= AHEAD + 1
 
 
-def test_an_altered_file_is_refused_and_nothing_of_it_stays(tmp_path, store):
-    """A02: whatever was kept of a file that turns out not to be the owners' goes with its key."""
-    published(store, weights(4, 5 * SMALL))
+def test_what_came_before_an_altered_segment_stays(tmp_path, store):
+    """A02: what was verified and sealed again stays with its key; the ciphertext that was refused goes."""
+    content = weights(4, 5 * SMALL)
+    size = published(store, content)
     device = Device(tmp_path / "device", store)
     broken_off(device, 4 * SMALL)
-    name = store.models["digits"]["1.0"].objects[0]
+    head, name = store.models["digits"]["1.0"].heads[0], store.models["digits"]["1.0"].objects[0]
     store.objects[name][-10] ^= 1
-    with pytest.raises(IntegrityError) as caught:
-        device.room().pull("digits")
-    assert caught.value.code == Code.FILE_DIGEST
-    assert device.counts() == (0, 0, 0)
-    assert device.room().store.need().partials == ()
+    for _ in range(2):
+        with pytest.raises(IntegrityError) as caught:
+            device.room().pull("digits")
+        assert caught.value.code == Code.FILE_DIGEST
+        assert device.counts() == (0, 1, 1)
+        (partial,) = device.room().store.need().partials
+        assert [*arriving(device.home)] == [f"{partial.id}/0.srm"]
+    store.objects[name][-10] ^= 1
+    begun = store.fetched
+    device.room().pull("digits")
+    last = head.segment_count - 1
+    assert store.fetched - begun == size + 32 - (head.offset(last) - head.offset(0))
+    check_whole(device, content)

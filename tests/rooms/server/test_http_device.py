@@ -1,5 +1,6 @@
 """The device API as HTTP: sizes before parsing, types, trust, health, and its own description."""
 
+import dataclasses
 import os
 import time
 from collections.abc import AsyncIterator
@@ -236,11 +237,17 @@ def test_health_tells_which_part() -> None:
     async def story(bench: Bench) -> None:
         for client in (bench.devices, bench.desk):
             well = await client.get("/healthz")
-            assert (well.status_code, well.json()) == (200, {"status": "ok", "database": "ok", "vault": "ok"})
+            parts = {"status": "ok", "database": "ok", "vault": "ok", "trust": "ok", "trust_version": 1}
+            assert (well.status_code, well.json()) == (200, parts)
 
         async def ill(_: object) -> bool:
             return False
 
+        object.__setattr__(bench.office, "trust", dataclasses.replace(bench.trust, version=7, expires=bench.clock()))
+        expired = await bench.devices.get("/healthz")
+        parts = {"status": "degraded", "database": "ok", "vault": "ok", "trust": "expired", "trust_version": 7}
+        assert (expired.status_code, expired.json()) == (503, parts)
+        object.__setattr__(bench.office, "trust", bench.trust)
         bench.ledger.__class__ = type("Ill", (type(bench.ledger),), {"healthy": ill})
         degraded = await bench.devices.get("/healthz")
         assert (degraded.status_code, degraded.json()["database"]) == (503, "degraded")

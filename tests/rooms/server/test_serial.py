@@ -11,7 +11,9 @@ from strongroom.errors import Code, StoreError
 from strongroom.server.ledger import migrate, serial, upgrade
 from strongroom.server.ledger.engine import open_engine, sqlite_url
 from strongroom.server.ledger.sql import SqlLedger
-from strongroom.server.ports import Account
+from strongroom.server.ports import Account, User
+
+WRITES = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 
 
 @pytest.fixture
@@ -46,6 +48,11 @@ async def add(ledger, name):
 
 def names(other):
     return [name for (name,) in other.execute("select name from accounts order by name")]
+
+
+async def broken(ledger):
+    async with ledger.begin() as tx:
+        await tx.add_user(User("usr_1", "acc_none", "nobody", "active", 1))
 
 
 async def turns(count=50):
@@ -183,6 +190,40 @@ def test_a_look_does_not_wait_for_the_disk(path, monkeypatch):
         return list(settled)
 
     assert told(path, story) == ["_begin", "commit"]
+
+
+def test_a_database_that_takes_no_row_is_not_well(path):
+    """It answers, but is not well until a row can be written again; as long as none failed, asking writes none."""
+
+    async def story(ledger, other):
+        await add(ledger, "first")
+        raw = ledger._engine.sync_engine.raw_connection()  # the pool has this one alone
+        driver = raw.driver_connection
+        raw.close()
+        before = driver.total_changes
+        assert await ledger.healthy()
+        assert driver.total_changes == before
+
+        driver.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action in WRITES else sqlite3.SQLITE_OK)
+        with pytest.raises(StoreError):
+            await add(ledger, "lost")
+        async with ledger.begin() as tx:
+            assert await tx.account("first")  # that it can be read mends nothing
+        for _ in range(2):
+            assert not await ledger.healthy()
+
+        driver.set_authorizer(None)
+        for _ in range(2):
+            assert await ledger.healthy()
+        with pytest.raises(StoreError):  # refused, but not ill: this is found by writing, and written over
+            await broken(ledger)
+        for _ in range(2):
+            assert await ledger.healthy()
+        async with ledger.begin() as tx:
+            await tx.drop_challenges(before=1)
+        return names(other)
+
+    assert told(path, story) == ["first"]
 
 
 LOOK = """

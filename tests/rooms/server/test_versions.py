@@ -1,5 +1,6 @@
 """Promoting and revoking: channels only move on, and what is revoked is had by nobody."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -165,5 +166,28 @@ def test_a_right_to_a_channel_is_no_right_to_what_was_revoked() -> None:
         for version in ("@stable", "1.0"):
             assert problem(await device.try_release(version=version))["code"] == "not-found"
         assert problem(await device.try_renew(lease))["code"] == "not-found"
+
+    run(story)
+
+
+def test_what_is_of_another_epoch_is_neither_promoted_nor_released() -> None:
+    """The owners raised the epoch: no device would take it, so it is said before, and to the device "not found"."""
+
+    async def story(bench: Bench) -> None:
+        await bench.publish(version="1.0", counter=1)
+        device = await bench.device("ada", "digits")
+        lease = await device.leased()
+        raised = dataclasses.replace(bench.trust, version=2, epochs=(("digits", 2),))
+        object.__setattr__(bench.office, "trust", raised)
+        refused = await promote(bench, "1.0", "beta")
+        assert (refused.status_code, problem(refused)["code"]) == (409, "conflict")
+        assert "epoch 1, but trust.json says 2" in problem(refused)["detail"]
+        assert "publish" in problem(refused)["next"]
+        released = await device.try_release()
+        assert (released.status_code, problem(released)["code"]) == (404, "not-found")
+        assert set(problem(released)) == {"type", "title", "status", "code", "instance"}
+        (event,) = await bench.events("release.refused")
+        assert event.detail["where"] == "digits: epoch 1, but 2 in trust.json"
+        assert (await device.renew(lease))[1] is not None  # what it has it keeps
 
     run(story)

@@ -11,13 +11,14 @@ import pytest
 import structlog
 
 from protocol_client import Bench, HandDevice, problem, run
-from strongroom.server import wipe_orders
+from strongroom.server import renew, wipe_orders
 from strongroom.server.ledger import upgrade
 from strongroom.server.ledger.engine import sqlite_url
 from strongroom.server.ledger.sql import SqlLedger
 from strongroom.server.policy import Policy
-from strongroom.signing import ED25519, ES256
+from strongroom.signing import ED25519, ES256, Principal, Role, SigningKey
 from strongroom.wire import orders
+from strongroom.wire import trust as trust_file
 from strongroom.wire.messages import Lease
 
 PAGE = 20  # devices that one request orders, in the test of pages
@@ -152,6 +153,34 @@ def test_an_order_that_comes_during_a_renewal_stops_it() -> None:
         assert await bench.events("lease.renewed") == []
         assert bench.ledger.tables.releases[0].lease_expires == lease.expires
         assert [order.order_id for order in await device.ordered(lease)] == [row.id]
+
+    run(story)
+
+
+@pytest.mark.parametrize(("state", "status"), [("active", 200), ("blocked", 401)])
+def test_an_order_that_is_withdrawn_during_a_renewal_is_not_given(
+    state: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator is told that nobody fetched it, and nobody does; who is not barred gets a lease instead."""
+
+    async def story(bench: Bench) -> None:
+        device, lease = await holder(bench)
+        (ordered,) = await bench.wipe(device)
+        request, give = await device.renew_request(lease), renew._give_orders
+        if state == "blocked":
+            assert (await bench.ask("POST", f"/v1/devices/{device.id}/block")).status_code == 200
+
+        async def later(*given: Any) -> Any:
+            answer = await bench.ask("POST", f"/v1/orders/{ordered['id']}/withdraw")
+            assert (answer.json()["state"], answer.json()["fetched"]) == ("withdrawn", None)
+            return await give(*given)
+
+        monkeypatch.setattr(renew, "_give_orders", later)
+        answered = await device.try_renew(lease, request)
+        assert answered.status_code == status
+        assert len(await bench.events("lease.renewed")) == (status == 200)
+        assert await bench.events("wipe.fetched") == []
+        assert bench.ledger.tables.orders[0].fetched is None
 
     run(story)
 
@@ -481,5 +510,49 @@ def test_an_order_is_withdrawn() -> None:
         none = await bench.ask("POST", "/v1/orders/ord_AAAAAAAAAAAAAAAAAAAAAA/withdraw")
         assert (none.status_code, problem(none)["code"]) == (404, "not-found")
         assert len(await bench.events("wipe.withdrawn")) == 2
+
+    run(story)
+
+
+def rotated(bench: Bench, *keys: SigningKey) -> None:
+    """Let the next trust.json name other keys for the role `order`, and let the office open under it."""
+    role = Role(1, tuple(Principal((key.public,)) for key in keys))
+    bench.trust = dataclasses.replace(bench.trust, version=bench.trust.version + 1, order=role)
+    signed = trust_file.split(trust_file.encode(bench.trust, (bench.owner,)))
+    object.__setattr__(bench.office, "trust", bench.trust)
+    object.__setattr__(bench.office, "trust_documents", (*bench.office.trust_documents, signed))
+    object.__setattr__(bench.office, "order_signers", keys)
+
+
+def test_an_order_outlives_the_key_that_signed_it() -> None:
+    """Given under the key of the trust.json in force: same id, same digest, so receipts for either are receipts."""
+
+    async def story(bench: Bench) -> None:
+        device, lease = await holder(bench)
+        await bench.wipe(device)
+        (before,) = await device.ordered(lease)
+        for _ in range(2):
+            rotated(bench, SigningKey.generate(ED25519))
+        (row,) = bench.ledger.tables.orders
+        (order,) = await device.ordered(lease)
+        assert order == before
+        (kept,) = bench.ledger.tables.orders
+        assert kept.signed != row.signed
+        assert dataclasses.replace(kept, signed=row.signed) == row
+        assert await device.ordered(lease) == [order]
+        assert bench.ledger.tables.orders == [kept]  # once is enough
+        assert (await device.try_receipt(order.order_id, device.receipt(before))).status_code == 200
+
+    run(story)
+
+
+def test_an_order_whose_key_is_still_named_stays_as_it_is() -> None:
+    async def story(bench: Bench) -> None:
+        device, lease = await holder(bench)
+        await bench.wipe(device)
+        (row,) = bench.ledger.tables.orders
+        rotated(bench, bench.order_key, SigningKey.generate(ED25519))
+        assert len(await device.ordered(lease)) == 1
+        assert bench.ledger.tables.orders[0].signed == row.signed
 
     run(story)

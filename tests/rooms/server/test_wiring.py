@@ -7,7 +7,7 @@ import shutil
 import pytest
 import structlog
 
-from strongroom.errors import Code, IntegrityError, SetupError, StrongroomError
+from strongroom.errors import Code, IntegrityError, RefusedError, SetupError, StrongroomError
 from strongroom.operator.keys import read_owner_key
 from strongroom.server.initialise import init
 from strongroom.server.settings import load
@@ -202,3 +202,28 @@ def test_a_gap_in_the_trust_documents_is_named(room, tmp_path):
     with pytest.raises(IntegrityError) as caught:
         open_office(load(room))
     assert caught.value.code == Code.TRUST_THRESHOLD
+
+
+def test_a_chain_of_any_length_is_followed(room, monkeypatch):
+    """More documents than a device follows in one answer; every one of them is checked all the same."""
+    monkeypatch.setattr(trust, "MAX_STEPS", 2)
+    owners = read_owner_key(room / "owner/owner.key")
+    first = trust.read((room / "trust.json").read_bytes())
+    for version in range(1, 7):
+        name = f"trust.{version}.json" if version < 6 else "trust.json"
+        (room / name).write_bytes(trust.encode(dataclasses.replace(first, version=version), owners))
+    assert len(open_office(load(room)).trust_documents) == 6
+    (room / "trust.5.json").write_bytes((room / "trust.4.json").read_bytes())
+    with pytest.raises(RefusedError):
+        open_office(load(room))
+
+
+@pytest.mark.parametrize("name", ["keys/keyring.json", "keys/vault.key", "trust.json", "trust.1.json"])
+def test_what_is_lost_comes_back_from_the_backup(room, name):
+    """`init` would make another strongroom, to which no device belongs."""
+    _second_trust(room)
+    (room / name).unlink()
+    with pytest.raises(SetupError) as caught:
+        open_office(load(room))
+    assert "backup" in caught.value.next_step
+    assert "strongroom init" not in str(caught.value)

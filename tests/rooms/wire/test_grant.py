@@ -133,6 +133,23 @@ def test_a_higher_epoch_recovers_from_a_fast_forward(exchange):
     assert exchange.read(exchange.answer(epoch=2), trust=raised, high_water=stuck).epoch == 2
 
 
+def test_what_is_too_old_is_told_apart(exchange):
+    """B17, B18: ended by the owners, older than what was here, or not the newest: each says what to do next."""
+    raised, newer = dataclasses.replace(exchange.trust, epochs=(("digits", 2),)), Latest("1.3", 8, NOW + 100)
+    cases = {
+        "epoch, 1; theirs is 2": (exchange.answer(), {"trust": raised, "high_water": (2, 9)}, "publish it anew"),
+        "it is 1.7, older than the 1.8": (exchange.answer(), {"high_water": (1, 8)}, "ask for the newest"),
+        "not for the newest version": (exchange.answer(latest=newer), {"selector": "@stable"}, "ask again"),
+        "has expired": (exchange.answer(latest=Latest("1.2", 7, NOW)), {"selector": "@stable"}, "clocks"),
+        "have not set": (exchange.answer(epoch=3), {}, "tell the model's operator"),
+    }
+    for words, (answer, changes, step) in cases.items():
+        with pytest.raises(StrongroomError) as caught:
+            exchange.read(answer, **changes)
+        assert words in caught.value.what
+        assert step in caught.value.next_step
+
+
 @pytest.mark.parametrize(
     "change",
     [

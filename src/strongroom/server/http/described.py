@@ -24,6 +24,8 @@ HEALTH = Object(
         "status": Choice(("ok", "degraded")),
         "database": Choice(("ok", "degraded")),
         "vault": Choice(("ok", "degraded")),
+        "trust": Choice(("ok", "expired")),
+        "trust_version": Integer(1),
     }
 )
 

@@ -61,6 +61,9 @@ class OrderRows(Rows):
         wanted = {"device": device, "model": model, "now": now, "most": limit}
         return await self._all(OrderRow, prepared.PENDING_ORDERS, wanted)
 
+    async def sign_order(self, id_: str, *, signed: str) -> None:
+        await self._update_one(t.ORDERS, id_, {"signed": signed})
+
     async def note_fetched(self, ids: Sequence[str], *, at: int) -> None:
         columns = t.ORDERS.c
         await self._execute(update(t.ORDERS).where(columns.id.in_(ids), columns.fetched.is_(None)).values(fetched=at))

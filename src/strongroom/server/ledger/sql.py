@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from strongroom.canonical import decode, encode
-from strongroom.errors import Code, InternalError
+from strongroom.errors import Code, InternalError, StrongroomError
 from strongroom.server.ledger import prepared
 from strongroom.server.ledger import tables as t
 from strongroom.server.ledger.engine import open_engine, place, translate
@@ -32,6 +32,7 @@ from strongroom.server.ports import (
 )
 
 _MAX_DETAIL = 65_536  # bytes
+_PROBE = ChallengeRow(hash=bytes(32), user="", device=bytes(32), purpose="health", model=None, expires=0)
 
 
 class SqlLedger:
@@ -40,6 +41,7 @@ class SqlLedger:
     def __init__(self, engine: AsyncEngine | SerialEngine) -> None:
         """Use an engine made by `open_engine`."""
         self._engine = engine
+        self._failed = False  # a transaction did, and nothing has shown since that one can be written
 
     @classmethod
     def open(cls, url: str) -> "SqlLedger":
@@ -67,16 +69,31 @@ class SqlLedger:
             async with self._engine.begin() as connection:
                 yield SqlTransaction(connection)
         except SQLAlchemyError as error:
+            self._failed = True
             raise translate(error, place(self._engine.url)) from None
+        except StrongroomError as error:
+            self._failed = self._failed or error.code == Code.DATABASE
+            raise
 
     async def healthy(self) -> bool:
-        """Tell whether the database answers."""
+        """Tell whether the database answers, and takes a row again after a transaction has failed.
+
+        As long as none has failed nothing is written: who only asks must not cost a write to the disk.
+        """
         try:
+            if self._failed:
+                await self._write()
+                self._failed = False
             async with self._engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
         except SQLAlchemyError:
             return False
         return True
+
+    async def _write(self) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(prepared.DROP_CHALLENGES, {"before": 1})  # the one from before
+            await connection.execute(prepared.into(t.CHALLENGES), dataclasses.asdict(_PROBE))
 
     async def close(self) -> None:
         """Close every connection."""
