@@ -15,7 +15,8 @@ import strongroom
 from rooms.edge.memory_office import Device, MemoryOffice
 from strongroom import sealed
 from strongroom.edge import client, fetch
-from strongroom.errors import IntegrityError
+from strongroom.errors import DeniedError, IntegrityError
+from strongroom.server import entitled
 from strongroom_in_memory import Street
 from vectors.sealed_writer import Keys, Made, b64, chunked, dump, fixed, key_id, owner
 from vectors.targets import OWNERS, SUBJECT, network_file, opener, rebuilt, refused
@@ -180,6 +181,9 @@ def test_two_customers_of_a_whole_strongroom(tmp_path, monkeypatch, office_too):
         if office_too:
             files, head = street.ledger.tables.files, head_of(forged)
             files[:] = [replace(one, head=head.digest, head_part=head.head_part) for one in files]
+            with pytest.raises(DeniedError):  # the office itself sees that the owners did not sign this head
+                bob.pull("digits")
+            monkeypatch.setattr(entitled, "opens", lambda *_: True)  # and if it did not look
         with pytest.raises(IntegrityError) as refusal:
             bob.pull("digits")
         assert refusal.value.code == ("file-signature" if office_too else "file-mismatch")

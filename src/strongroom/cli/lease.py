@@ -74,8 +74,6 @@ def show(model: str | None, *, home: Path | None, as_json: bool) -> None:
     )
     for stone in wiped:
         told = "the server knows" if stone.sent else "the server has not been told yet"
-        if stone.given_up:
-            told = "the server does not take this device's word for it, and is not told again"
         what = f"{stone.model}@{stone.version} {stone.outcome} by order {stone.order_id}"
         printing.note(f"{what}, {printing.moment(stone.at)}; {told}")
     if token is not None:
@@ -148,8 +146,7 @@ def _wiped(one: "Tombstone") -> dict[str, object]:
         "order": one.order_id,
         "outcome": one.outcome,
         "at": one.at,
-        "reported": one.sent and not one.given_up,
-        "given_up": one.given_up,
+        "reported": one.sent,
     }
 
 

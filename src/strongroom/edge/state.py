@@ -119,11 +119,6 @@ class Tombstone(Message):
         }
     )
 
-    @property
-    def given_up(self) -> bool:
-        """Whether the office will never take the receipt."""
-        return self.sent and self.receipt is None
-
 
 @dataclass(frozen=True, slots=True)
 class PartialFile(Message):

@@ -75,17 +75,6 @@ def sent(state: State, order_id: str) -> State:
     return settle(replace(state, tombstones=stones), None)
 
 
-def given_up(state: State, order_id: str) -> State:
-    """Return the state in which the receipt for an order is sent no more, since the office can never take it.
-
-    Should the office give the order again, its receipt is signed and sent again.
-    """
-    stones = tuple(
-        replace(one, receipt=None, sent=True) if one.order_id == order_id else one for one in state.tombstones
-    )
-    return settle(replace(state, tombstones=stones), None)
-
-
 def unsent(state: State) -> tuple[Tombstone, ...]:
     """Return the tombstones whose receipt is ready to be sent."""
     return tuple(one for one in state.tombstones if one.receipt is not None and not one.sent)

@@ -81,7 +81,7 @@ def report(
 ) -> dict[str, StrongroomError]:
     """Send the receipts that the office does not have yet; what cannot be sent stays for the next contact.
 
-    A receipt that the office can never take is given up.
+    A receipt that the office refuses is given up once its order is over: until then somebody else may have answered.
 
     Args:
         store: the device directory.
@@ -94,7 +94,9 @@ def report(
     """
     failed = dict(tried or {})
     state = store.read()
-    for stone in () if state is None else tombstones.unsent(state):
+    if state is None:
+        return failed
+    for stone in tombstones.unsent(state):
         if stone.order_id in failed:
             continue
         try:
@@ -105,7 +107,7 @@ def report(
             if isinstance(error, UnreachableError):
                 _log.warning("a receipt was not sent: %s", error)
                 break
-            _not_taken(store, stone, error)
+            _not_taken(store, stone, error, state.clock.seen)
     return failed
 
 
@@ -149,13 +151,13 @@ def remove(store: Store, wanted: Sequence[Reference]) -> tuple[Install | Partial
     return tuple(found.values())
 
 
-def _not_taken(store: Store, stone: Tombstone, error: StrongroomError) -> None:
-    if error.code not in _NEVER_TAKEN:
-        _log.warning("a receipt was not sent: %s", error)
+def _not_taken(store: Store, stone: Tombstone, error: StrongroomError, now: int) -> None:
+    if error.code not in _NEVER_TAKEN or now < stone.expires:
+        _log.warning("a receipt was not taken: %s", error)
         return
-    _log.warning("a receipt is given up, as the server can never take it: %s", error)
+    _log.warning("a receipt is given up, since its order is over and the server does not take it: %s", error)
     try:
-        store.update(partial(tombstones.given_up, order_id=stone.order_id))
+        store.update(partial(tombstones.sent, order_id=stone.order_id))
     except StoreError as refused:
         _log.warning("that a receipt is given up is not written down: %s", refused)
 
