@@ -75,7 +75,9 @@ def test_whatever_reaches_new_code(tmp_path, record_property):
     done = started(str(RUN), "--findings", str(tmp_path))
     counts = dict(re.findall(r"^(\w+): (\d+) executions, no finding$", done.stdout, re.MULTILINE))
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-    assert {name: int(count) for name, count in counts.items()} == {one.name: one.runs for one in TARGETS.values()}
+    assert counts.keys() == {one.name for one in TARGETS.values()}
+    # libFuzzer may run a few inputs more than it was told to, but never fewer
+    assert [name for name, count in counts.items() if int(count) < TARGETS[name].runs] == []
     executions = sum(map(int, counts.values()))
     record_property("executions", executions)
     assert executions >= WANTED
