@@ -8,6 +8,7 @@ import pytest
 from rooms.edge.cutting_office import CuttingOffice, arriving, size_of
 from rooms.edge.memory_office import Device, role, weights
 from strongroom.edge import fetch, links
+from strongroom.edge.arriving import AHEAD
 from strongroom.edge.memory import PrivateBuffer
 from strongroom.errors import Code, IntegrityError, RefusedError, UnreachableError
 from strongroom.signing import ED25519, SigningKey
@@ -111,10 +112,10 @@ def test_a_mirror_that_alters_the_rest_within_one_try(device, office):
     with pytest.raises(IntegrityError) as caught:
         device.room().pull("digits")
     assert caught.value.code == Code.FILE_DIGEST
-    assert check_goes_on(device) in {2, 3}  # as far as the two that are fetched at once had come
+    assert check_goes_on(device) in {2, 3, 4}  # as far as the two that are fetched at once had come, or one of them
 
 
-def test_a_mirror_that_lied_once_costs_one_segment(device, office):
+def test_a_mirror_that_lied_once_costs_the_segments_that_were_on_their_way(device, office):
     """C18: what it sent waits on the disk, does not fit, and comes again from an honest one."""
     office.altered = flipped
     broken_off(device, MIB // 2)
@@ -122,7 +123,7 @@ def test_a_mirror_that_lied_once_costs_one_segment(device, office):
     begun = office.fetched
     device.room().pull("digits")
     head = office.models["digits"]["1.0"].heads[0]
-    assert office.fetched - begun <= size_of(office, "digits", "1.0") + 32 + head.stored_length(1)
+    assert office.fetched - begun <= size_of(office, "digits", "1.0") + 32 + AHEAD * head.stored_length(1)
     with device.room().load("digits", offline="only") as model:
         assert model.bytes() == CONTENT
 
