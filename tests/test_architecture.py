@@ -26,7 +26,7 @@ PURE = {  # standard modules that compute and touch nothing
 }  # fmt: skip
 ANY = set(sys.stdlib_module_names)
 SERVER = {
-    "alembic", "cryptography", "fastapi", "h11", "joserfc", "pydantic", "pydantic_settings",
+    "alembic", "cbor2", "cryptography", "fastapi", "h11", "joserfc", "pydantic", "pydantic_settings",
     "sqlalchemy", "starlette", "structlog", "uvicorn",
 }  # fmt: skip
 
@@ -40,6 +40,7 @@ ALLOWED = {  # room: the outside modules it may import, at the top or anywhere i
     "signing": PURE | {"cryptography"},
     "sealed": PURE | {"cryptography", "ctypes", "errno", "os", "pathlib", "stat", "sys", "tempfile"},
     "wire": PURE | {"cryptography"},
+    "attest": PURE | {"cbor2", "cryptography", "tomllib"},
     "transport": PURE | {"cryptography", "socket", "ssl", "time", "urllib3"},
     "edge": ANY | {"cryptography"},
     "edge.runtimes.onnx": {"numpy", "onnxruntime"},

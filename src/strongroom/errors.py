@@ -62,6 +62,7 @@ class Code(StrEnum):
     CHALLENGE = "challenge"
     KEY_REUSED = "key-reused"
     EVIDENCE = "evidence"
+    ATTESTATION_NEEDED = "attestation-needed"
     NOT_FOUND = "not-found"
     FORBIDDEN = "forbidden"
     CONFLICT = "conflict"

@@ -6,13 +6,13 @@ so the binding is checked by HPKE. Neither suffices alone, and `read_grant` and 
 
 import dataclasses
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from strongroom.errors import Code, IntegrityError, InternalError, RefusedError, StrongroomError
 from strongroom.sealed.keys import KEY_SIZE, ModelKey
 from strongroom.sealed.wiping import wipe
 from strongroom.signing import Signer
-from strongroom.wire import hpke, jws, lease
+from strongroom.wire import hpke, jws, lease, second_secret
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import Grant, Have, ReleaseAnswer
 from strongroom.wire.trust import Trust, check_fresh
@@ -21,8 +21,16 @@ TYP = "sr-grant"
 KINDS = frozenset({"model", "overlay", "delta"})  # a local file never travels
 
 
-def seal_keys(grant: Grant, binding: Binding, keys: Sequence[ModelKey]) -> Grant:
+def seal_keys(
+    grant: Grant, binding: Binding, keys: Sequence[ModelKey], second: bytes | bytearray | None = None
+) -> Grant:
     """Return the grant with the MEKs sealed to the binding's public key, in the order of `files`.
+
+    Args:
+        grant: what it says of the release; with a `credential` exactly if there is a second secret.
+        binding: what the request is for.
+        keys: one for each file.
+        second: the secret that the credential holds, or None.
 
     Raises:
         InputError: KEM_UNSUPPORTED or PUBLIC_KEY.
@@ -30,10 +38,13 @@ def seal_keys(grant: Grant, binding: Binding, keys: Sequence[ModelKey]) -> Grant
     """
     if len(keys) != len(grant.files):
         raise InternalError(Code.INTERNAL, "a grant needs one key for each file", where=grant.release_id)
+    if (grant.credential is None) != (second is None):
+        raise InternalError(Code.INTERNAL, "a second secret and its credential go together", where=grant.release_id)
     plaintext = bytearray().join(key.reveal() for key in keys)
     try:
-        info = hpke.release_info(binding.digest(), grant)
-        sealed = hpke.seal(binding.kem, binding.public_key, info, plaintext)
+        digest = binding.digest()
+        content = plaintext if second is None else second_secret.wrap(second, digest, plaintext)
+        sealed = hpke.seal(binding.kem, binding.public_key, hpke.release_info(digest, grant), content)
     finally:
         wipe(plaintext)
     return dataclasses.replace(grant, sealed=sealed)
@@ -114,13 +125,19 @@ def read_grant(
     return grant
 
 
-def open_grant(grant: Grant, ephemeral: hpke.EphemeralKey, binding: Binding) -> tuple[ModelKey, ...]:
+def open_grant(
+    grant: Grant,
+    ephemeral: hpke.EphemeralKey,
+    binding: Binding,
+    activate: Callable[[bytes], bytearray] | None = None,
+) -> tuple[ModelKey, ...]:
     """Open the keys of a grant that `read_grant` returned; the ephemeral key is gone afterwards, whatever happens.
 
     Args:
         grant: the checked grant.
         ephemeral: the key made for this one request.
         binding: what the request was for, with this device's own values.
+        activate: has this device's TPM open a credential (TPM2_ActivateCredential), if it has one.
 
     Returns:
         One key for each file, in order; none for a grant without `sealed` ("you have the newest").
@@ -132,18 +149,41 @@ def open_grant(grant: Grant, ephemeral: hpke.EphemeralKey, binding: Binding) -> 
     try:
         if grant.sealed is None:
             return ()
-        if len(grant.sealed) != hpke.sealed_size(ephemeral.kem, KEY_SIZE * len(grant.files)):
+        size = KEY_SIZE * len(grant.files) + (0 if grant.credential is None else second_secret.OVERHEAD)
+        if len(grant.sealed) != hpke.sealed_size(ephemeral.kem, size):
             raise IntegrityError(
                 Code.SEALED_KEY, "sealed keys are of another size than the files need", where=grant.model
             )
         plaintext = ephemeral.open(grant.sealed, hpke.release_info(binding.digest(), grant))
     finally:
         ephemeral.destroy()
+    if grant.credential is not None:
+        plaintext = _unwrapped(plaintext, grant, grant.credential, binding, activate)
     try:
         with memoryview(plaintext) as view:
             return tuple(ModelKey(view[at : at + KEY_SIZE]) for at in range(0, len(plaintext), KEY_SIZE))
     finally:
         wipe(plaintext)
+
+
+def _unwrapped(
+    wrapped: bytearray,
+    grant: Grant,
+    credential: bytes,
+    binding: Binding,
+    activate: Callable[[bytes], bytearray] | None,
+) -> bytearray:
+    try:
+        if activate is None:
+            what = "the keys of a grant are wrapped for a TPM that this device does not use"
+            raise IntegrityError(Code.SEALED_KEY, what, where=grant.model, next_step="enrol this device with its TPM")
+        second = activate(credential)
+        try:
+            return second_secret.unwrap(second, binding.digest(), bytes(wrapped))
+        finally:
+            wipe(second)
+    finally:
+        wipe(wrapped)
 
 
 def _check_files(grant: Grant, trust: Trust) -> None:

@@ -21,8 +21,7 @@ JWS = Text(16_384, r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 SIGNED = Array(JWS, most=32, least=1)  # one JWS per key, identical payload bytes
 SELECTOR = Text(64, rf"(?:{VERSION})|(?:@{CHANNEL})")
 DIGEST32, DIGEST64 = Binary(32), Binary(64)
-KIND = Choice(("model", "overlay", "delta", "local"))
-TIME = Integer()
+KIND, TIME = Choice(("model", "overlay", "delta", "local")), Integer()
 
 
 class Message:
@@ -328,8 +327,8 @@ class Grant(Message):
     lease: tuple[str, ...] = field(repr=False)
     reactions: tuple[str, ...]
     server_time: int
-    # HPKE enc || ct over the MEKs, 32 bytes each, in the order of `files`
-    sealed: bytes | None = field(default=None, repr=False)
+    sealed: bytes | None = field(default=None, repr=False)  # HPKE enc || ct over the MEKs, in the order of `files`
+    credential: bytes | None = None  # for one TPM: the secret under which the MEKs are wrapped first (section 17)
 
     SHAPE = Object(
         {
@@ -349,8 +348,9 @@ class Grant(Message):
             "reactions": Array(Text(64), most=16),
             "server_time": TIME,
             "sealed": Binary(4096, 32),
+            "credential": Binary(1024, 4),
         },
-        frozenset({"sealed"}),
+        frozenset({"sealed", "credential"}),
     )
     LIMIT = 262_144
 

@@ -41,6 +41,7 @@ REFUSALS: Final = {
     Code.URL_INVALID: Refusal(403, DeniedError),
     Code.URL_EXPIRED: Refusal(403, RefusedError),
     Code.EVIDENCE: Refusal(403, RefusedError),
+    Code.ATTESTATION_NEEDED: Refusal(403, RefusedError),
     Code.KEY_REUSED: Refusal(403, RefusedError),
     Code.ORDER_PENDING: Refusal(403, RefusedError),
     Code.NOT_FOUND: Refusal(404, DeniedError),
@@ -80,6 +81,8 @@ _NEXT: Final = {
     404: "check the name, and what the account is entitled to",
 }
 _NEXT_OF_CODE: Final = {
+    Code.EVIDENCE: "tell the model's operator, with the reference",
+    Code.ATTESTATION_NEEDED: "attest this device: `strongroom enrol` again, with its TPM or its app's attestation",
     Code.TRUST_EXPIRED: "the server's trust.json is over: its owners must sign the next one",
     Code.VAULT_REFUSED: "tell whoever runs the server, with the reference",
 }

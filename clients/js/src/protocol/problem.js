@@ -11,7 +11,7 @@ const PROBLEMS = new Map(
   }).flatMap(([status, codes]) => codes.split(" ").map((code) => [code, Number(status)])),
 );
 const DENIED = ["unauthenticated", "token", "proof", "challenge", "forbidden", "url-invalid", "not-found"];
-const REFUSED = ["url-expired", "evidence", "key-reused", "order-pending"];
+const REFUSED = ["url-expired", "evidence", "attestation-needed", "key-reused", "order-pending"];
 const BY_STATUS = new Map([
   [401, "unauthenticated"], [403, "forbidden"], [404, "not-found"], [409, "conflict"], [413, "too-large"],
   [414, "too-large"], [431, "too-large"], [416, "range"],
