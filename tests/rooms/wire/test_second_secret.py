@@ -1,0 +1,109 @@
+"""The second secret: RFC 3394 under RFC 5869, and a grant that needs both (R94, B09)."""
+
+import dataclasses
+
+import pytest
+from cryptography.hazmat.primitives import hashes, hmac
+
+from strongroom.errors import Code, IntegrityError, InternalError
+from strongroom.wire import grant as grants
+from strongroom.wire import second_secret
+
+SECRET, BINDING, KEYS = bytes(range(32)), bytes(range(100, 132)), b"k" * 64
+CREDENTIAL = b"\0\2id\0\2es"
+# RFC 3394 section 4.6: 256 bits of key data with a 256-bit KEK
+KEK = bytes(range(32))
+KEY_DATA = bytes.fromhex("00112233445566778899aabbccddeeff000102030405060708090a0b0c0d0e0f")
+WRAPPED = bytes.fromhex("28c9f404c4b810f4cbccb35cfb87f8263f5786e2d80ed326cbc7f0e71a99f43bfb988b9b7a02dd21")
+
+
+def hkdf_by_hand(secret: bytes, salt: bytes) -> bytes:
+    """RFC 5869 with SHA-256 for one block, in two lines."""
+
+    def mac(key: bytes, data: bytes) -> bytes:
+        state = hmac.HMAC(key, hashes.SHA256())
+        state.update(data)
+        return state.finalize()
+
+    return mac(mac(salt, secret), second_secret.INFO + b"\1")
+
+
+def test_the_published_vector(monkeypatch):
+    """RFC 3394 section 4.6."""
+    monkeypatch.setattr(second_secret, "_kek", lambda *_: KEK)
+    assert second_secret.wrap(SECRET, BINDING, KEY_DATA) == WRAPPED
+    assert second_secret.unwrap(SECRET, BINDING, WRAPPED) == KEY_DATA
+
+
+def test_the_key_is_hkdf_of_secret_and_binding():
+    """RFC 5869: the binding is the salt, the label the info."""
+    assert second_secret._kek(SECRET, BINDING) == hkdf_by_hand(SECRET, BINDING)
+
+
+def test_only_the_same_secret_and_binding_unwrap():
+    wrapped = second_secret.wrap(SECRET, BINDING, KEYS)
+    assert len(wrapped) == len(KEYS) + second_secret.OVERHEAD
+    assert second_secret.unwrap(SECRET, BINDING, wrapped) == KEYS
+    flipped = [wrapped[:at] + bytes([wrapped[at] ^ 1]) + wrapped[at + 1 :] for at in range(len(wrapped))]
+    tries = [(SECRET[::-1], BINDING, wrapped), (SECRET, BINDING[::-1], wrapped), (SECRET, BINDING, b"")]
+    for secret, binding, data in [
+        *tries,
+        (SECRET, BINDING, wrapped[:-8]),
+        *((SECRET, BINDING, one) for one in flipped),
+    ]:
+        with pytest.raises(IntegrityError) as caught:
+            second_secret.unwrap(secret, binding, data)
+        assert caught.value.code == Code.SEALED_KEY
+
+
+@pytest.mark.parametrize(("secret", "keys"), [(SECRET[:31], KEYS), (SECRET, KEYS[:40]), (SECRET, b"")])
+def test_whole_keys_under_a_whole_secret(secret, keys):
+    with pytest.raises(InternalError):
+        second_secret.wrap(secret, BINDING, keys)
+
+
+def sealed(exchange, second: bytes | None = SECRET):
+    grant = dataclasses.replace(exchange.grant(), credential=CREDENTIAL)
+    return grants.seal_keys(grant, exchange.binding, exchange.keys, second)
+
+
+def test_a_grant_for_a_tpm_opens_with_what_the_tpm_says(exchange):
+    """R94: HPKE and the chip, both."""
+    given: list[bytes] = []
+
+    def activate(credential: bytes) -> bytearray:
+        given.append(credential)
+        return bytearray(SECRET)
+
+    assert grants.open_grant(sealed(exchange), exchange.ephemeral, exchange.binding, activate) == exchange.keys
+    assert given == [CREDENTIAL]
+
+
+def test_the_private_key_alone_opens_nothing(exchange):
+    """B09: whoever was relayed the request and has the ephemeral key still lacks the chip."""
+    for activate in (None, lambda _: bytearray(32)):
+        whole = type(exchange)()
+        with pytest.raises(IntegrityError) as caught:
+            grants.open_grant(sealed(whole), whole.ephemeral, whole.binding, activate)
+        assert caught.value.code == Code.SEALED_KEY
+        assert whole.ephemeral.used
+
+
+def test_a_credential_cannot_be_taken_off_or_exchanged(exchange):
+    """G06: HPKE covers the grant, so the wrap cannot be stripped from it."""
+    for credential in (None, CREDENTIAL + b"\0"):
+        whole = type(exchange)()
+        with pytest.raises(IntegrityError):
+            grants.open_grant(
+                dataclasses.replace(sealed(whole), credential=credential),
+                whole.ephemeral,
+                whole.binding,
+                lambda _: bytearray(SECRET),
+            )
+
+
+def test_secret_and_credential_go_together(exchange):
+    with pytest.raises(InternalError):
+        sealed(exchange, None)
+    with pytest.raises(InternalError):
+        grants.seal_keys(exchange.grant(), exchange.binding, exchange.keys, SECRET)
