@@ -15,7 +15,7 @@ from strongroom.signing import ES256, Signer, SigningKey
 
 SIZE = 32  # bytes of every secret kept here
 _DEVICE = "device"
-_SUFFIX = ".key"
+SUFFIX = ".key"
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class FileKeystore:
 
     def destroy(self, name: str) -> None:
         """Overwrite and unlink a secret; a missing one is no error. Raises StoreError."""
-        file = _checked(name) + _SUFFIX
+        file = _checked(name) + SUFFIX
         with self._folder() as folder:
             if not folder.has(file):
                 return
@@ -78,7 +78,7 @@ class FileKeystore:
     def names(self) -> list[str]:
         """Return the names of the secrets kept by `put`, sorted. Raises StoreError."""
         with self._folder() as folder:
-            found = [name.removesuffix(_SUFFIX) for name in folder.names() if name.endswith(_SUFFIX)]
+            found = [name.removesuffix(SUFFIX) for name in folder.names() if name.endswith(SUFFIX)]
         return [name for name in found if name != _DEVICE and _NAME.fullmatch(name)]
 
     def clean(self) -> None:
@@ -90,20 +90,21 @@ class FileKeystore:
 
     def _read(self, name: str) -> bytearray | None:
         with self._folder() as folder:
-            return folder.read_secret(name + _SUFFIX, size=SIZE)
+            return folder.read_secret(name + SUFFIX, size=SIZE)
 
     def _write(self, name: str, secret: bytes | bytearray) -> None:
         if len(secret) != SIZE:
             raise InternalError(Code.INTERNAL, f"a secret of {len(secret)} bytes; the keystore keeps {SIZE}")
         with self._folder() as folder:
-            folder.write(name + _SUFFIX, secret)
+            folder.write(name + SUFFIX, secret)
 
     def _folder(self) -> Folder:
-        return Folder.open(self._path, ours=_ours)
+        return Folder.open(self._path, ours=ours)
 
 
-def _ours(name: str) -> bool:
-    return name.startswith(FRESH) or (name.endswith(_SUFFIX) and bool(_NAME.fullmatch(name.removesuffix(_SUFFIX))))
+def ours(name: str) -> bool:
+    """Tell names that only this keystore uses."""
+    return name.startswith(FRESH) or (name.endswith(SUFFIX) and bool(_NAME.fullmatch(name.removesuffix(SUFFIX))))
 
 
 def _checked(name: str) -> str:

@@ -1,0 +1,3 @@
+"""Real TPMs."""
+
+from swtpm import chip, other_chip  # noqa: F401 - fixtures are found by their names
