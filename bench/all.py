@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attest
 import chart
 import device_start
 import download
@@ -18,7 +19,9 @@ import seal
 from rounds import arguments, asked
 from table import lines, show
 
-QUESTIONS = [one.QUESTION for one in (open_local, peers, load_onnx, seal, download, release, device_start, parts)]
+QUESTIONS = [
+    one.QUESTION for one in (open_local, peers, load_onnx, seal, download, release, attest, device_start, parts)
+]
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _PLACE = re.compile(r"(<!-- figures of one run -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 

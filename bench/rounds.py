@@ -64,7 +64,7 @@ class Question:
     base: str  # the row that ratios are to
     goals: tuple[Goal, ...]
     made: Callable[[Path, int], contextlib.AbstractContextManager[None]] = field(repr=False)  # the files, once
-    counts: str = "bytes"  # what the size is made of: bytes, "requests" (one for each MiB), "starts" of a program
+    counts: str = "bytes"  # what the size is made of: bytes, "checks" or "requests" (one a MiB), "starts" of a program
     shares: Callable[[Path], dict[str, float]] | None = field(default=None, repr=False)  # where the time goes
 
 

@@ -120,7 +120,25 @@ def _starts(question: dict[str, Any]) -> list[tuple[str, ...]]:
     return cells
 
 
-_CELLS = {"bytes": _cells, "requests": _requests, "starts": _starts}
+def _checks(question: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Show what is done once for each request, one after the other in one thread."""
+    cells: list[tuple[str, ...]] = [("", "ms each", "x base", "lowest, highest", "CPU ms each", "a CPU second")]
+    for row in question["rows"]:
+        count, (low, high) = row["size"] / 2**20, row["wall_spread"]
+        cells.append(
+            (
+                row["text"] + (" (base)" if row["name"] == question["base"] else ""),
+                f"{row['wall'] / count * 1e3:.2f}",
+                f"{row['wall_ratio']:.2f}",
+                f"{low:.2f}, {high:.2f}",
+                f"{row['cpu'] / count * 1e3:.2f}",
+                f"{count / row['cpu']:.0f}",
+            )
+        )
+    return cells
+
+
+_CELLS = {"bytes": _cells, "checks": _checks, "requests": _requests, "starts": _starts}
 
 
 def _goal(goal: dict[str, Any]) -> tuple[str, ...]:
