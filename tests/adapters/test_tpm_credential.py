@@ -81,6 +81,7 @@ def test_a_real_chip_enrols_and_quotes(chip, tpm):
     assert judge.activated(enrolled, SECRET)
     assert (claims.fresh, claims.level, claims.device_id) == (True, Level.HARDWARE, name[2:])
     assert claims.signals["model"] == "swtpm"
+    assert claims.firmware is None  # the TPM hides it from a key that lies under its owner's
     later = judged(chip, evidence(chip, tpm, key, enrol=False), claims.known)
     assert later.known.clock.clock >= claims.known.clock.clock
     assert later.pcrs["sha256"].keys() == {0, 7, 16}

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from attested_offices import unattested
 from fakes import FixedClock, MemoryLedger, MemoryStore, MemoryVault
 from protocol_client import ADMIN, DEVICES, JSON, Bench, HandDevice, SealedModel
 from strongroom import sealed
@@ -118,6 +119,7 @@ class FixedBench(Bench):
             trust=self.trust,
             trust_documents=tuple(map(trust_file.split, documents or (self.document,))),
             policy=Policy(),
+            attestation=unattested(),
             public_url=DEVICES,
             admin_url=ADMIN,
             now=self.clock,

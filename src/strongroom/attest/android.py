@@ -91,6 +91,8 @@ def _level(said: KeyDescription, chain: Chain, trail: Trail) -> Level:
     level = _LEVELS[said.level]
     keeper = said.software if level == Level.SOFTWARE else said.hardware
     trail.must(keeper.origin == GENERATED, Refusal.KEY, f"the key was not made in the keystore: origin {keeper.origin}")
+    everybody = said.software.everybody or said.hardware.everybody
+    trail.must(not everybody, Refusal.KEY, "every application of the device may use the key")
     if level == Level.STRONGBOX and not _says_strongbox(chain.attestation.subject):
         return Level.HARDWARE  # the description says more than Google certified: a TEE's key can write anything there
     return level

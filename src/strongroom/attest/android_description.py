@@ -54,6 +54,7 @@ class Authorizations:
     vendor_patch: int | None = None
     boot_patch: int | None = None
     application: Application | None = None
+    everybody: bool = False  # allApplications: whoever runs on the device may use the key
     device: dict[str, str] = field(default_factory=dict)
 
 
@@ -129,6 +130,7 @@ def _authorizations(element: Element, schema: int, where: str) -> Authorizations
         vendor_patch=_patch(found.get(718)),
         boot_patch=_patch(found.get(719)),
         application=found.get(709),
+        everybody=600 in found,
         device={name: found[tag] for tag, name in _DEVICE.items() if tag in found},
     )
 

@@ -16,21 +16,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from strongroom.attest import apple_data, apple_receipt, ber, cborx, cert
+from strongroom.attest import apple_data, apple_leaf, apple_receipt, cborx, cert
 from strongroom.attest.authorities import Authorities, Roots
 from strongroom.attest.claims import AFFIRMING, HASHED, NO_CLAIM, VECTOR, WARNING, Claims, Expected, Kind, Known, Level
 from strongroom.attest.policy import Policy
 from strongroom.attest.verdict import Refusal, RefusedEvidence, Trail, malformed
 
 ENVIRONMENTS: Final = {b"appattest" + bytes(7): "production", b"appattestdevelop": "development"}  # by aaguid
-NONCE: Final = x509.ObjectIdentifier("1.2.840.113635.100.8.2")
-NONCE_HEAD: Final = bytes.fromhex("3024a1220420")  # SEQUENCE { [1] { OCTET STRING of 32 bytes } }
-# What else Apple writes into the leaf is not documented: it is used where something else proves it, or as a signal.
-KEY_USE: Final = x509.ObjectIdentifier("1.2.840.113635.100.8.5")
-SYSTEM: Final = x509.ObjectIdentifier("1.2.840.113635.100.8.7")
-APP_ID: Final = bytes.fromhex("bf8934")  # [1204] of KEY_USE
-OS_VERSION: Final = bytes.fromhex("bf8a78")  # [1400] of SYSTEM
-MOST_TEXT: Final = 256  # characters of either
 
 
 def verify(
@@ -54,7 +46,7 @@ def verify(
         trail: of the steps.
 
     Raises:
-        RefusedEvidence: malformed, chain, expired, binding, key, app, environment or replay.
+        RefusedEvidence: malformed, chain, expired, binding, key, device, app, environment or replay.
     """
     trail.step("app attest object")
     form = cborx.item(evidence)
@@ -80,17 +72,18 @@ def _attestation(
     trail.step("certificate chain")
     anchor = cert.chain(certs, authorities.apple, at)
     trail.step("binding")
-    nonce = cert.extension(leaf, NONCE)
-    if nonce is None or len(nonce) != len(NONCE_HEAD) + 32 or not nonce.startswith(NONCE_HEAD):
-        raise malformed("the leaf certificate carries no nonce")
-    fits = compare_digest(nonce[len(NONCE_HEAD) :], sha256(data + expected.binding).digest())
+    fits = compare_digest(apple_leaf.nonce(leaf), sha256(data + expected.binding).digest())
     trail.must(fits, Refusal.BINDING, "the attestation was made for another request")
     trail.step("attested key")
     identity = sha256(credential.point).digest()
     trail.must(_point(leaf) == credential.point, Refusal.KEY, "the certificate is of another key than the credential")
     trail.must(credential.identity == identity, Refusal.KEY, "the credential is named after another key")
+    if apple_leaf.is_mac(leaf):
+        trail.step("security of the Mac")
+        secure = apple_leaf.key_policy(leaf) == apple_leaf.MAC_POLICY
+        trail.must(secure, Refusal.DEVICE, "a Mac's key that signs without Full Security or integrity protection")
     trail.step("application")
-    app_ids = _application(signed.app_hash, _inner_text(leaf, KEY_USE, APP_ID), policy)
+    app_ids = _application(signed.app_hash, apple_leaf.app_ids(leaf), policy)
     trail.step("counter")
     trail.must(signed.counter == 0, Refusal.REPLAY, f"an attestation with counter {signed.counter}: it was used before")
     trail.step("environment")
@@ -111,8 +104,8 @@ def _attestation(
         "app_id_hash": signed.app_hash.hex(),
         "receipt": _receipt_signal(receipt, key, signed.app_hash, authorities.apple_receipts, at),
     }
-    for text in _inner_text(leaf, SYSTEM, OS_VERSION):
-        signals["os_version"] = text
+    if version := apple_leaf.os_version(leaf):
+        signals["os_version"] = version
     return _claims(evidence, at, known, signed, signals, fresh=True)
 
 
@@ -185,16 +178,6 @@ def _application(app_hash: bytes, others: tuple[str, ...], policy: Policy) -> tu
     return () if found is None else (found,)
 
 
-def _inner_text(leaf: x509.Certificate, oid: x509.ObjectIdentifier, tag: bytes) -> tuple[str, ...]:
-    """Return the text at a tag of one of Apple's lists in the leaf; nothing if it is not there as it used to be."""
-    try:
-        entries = ber.each(ber.only(cert.extension(leaf, oid) or b"", ber.SEQUENCE))
-        texts = [ber.only(one.body, ber.OCTETS).decode("ascii") for one in entries if one.tag == tag]
-    except (RefusedEvidence, UnicodeDecodeError):
-        return ()
-    return tuple(text for text in texts if text.isprintable() and len(text) <= MOST_TEXT)
-
-
 def _point(leaf: x509.Certificate) -> bytes:
     key = leaf.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
@@ -228,7 +211,7 @@ def _claims(
     evidence: bytes, at: int, known: Known, signed: apple_data.Signed, signals: dict[str, str | int], *, fresh: bool
 ) -> Claims:
     told = {
-        "instance-identity": AFFIRMING,
+        "instance-identity": WARNING if known.stand_in else AFFIRMING,
         "hardware": AFFIRMING,
         "executables": AFFIRMING if known.app_ids and known.environment == "production" else NO_CLAIM,
         "configuration": WARNING if known.environment == "development" else NO_CLAIM,

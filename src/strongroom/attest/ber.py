@@ -13,7 +13,7 @@ INTEGER, OCTETS, OID, SEQUENCE, SET = b"\x02", b"\x04", b"\x06", b"\x30", b"\x31
 OPEN_OCTETS: Final = b"\x24"  # an OCTET STRING in pieces
 END: Final = b"\x00\x00"  # of an element whose length was left open
 MOST_DEPTH: Final = 12  # a receipt nests 6 open elements
-MOST_ELEMENTS: Final = 256  # of one list
+MOST_ELEMENTS: Final = 256  # of one list, and of one open element with all that are open in it
 CONSTRUCTED: Final = 0x20
 
 
@@ -49,7 +49,7 @@ def each(body: bytes) -> tuple[Element, ...]:
     while position < len(body):
         if len(found) == MOST_ELEMENTS:
             raise malformed(f"an ASN.1 list of more than {MOST_ELEMENTS} elements")
-        found.append(_element(body[position:], 0))
+        found.append(_element(body, position))
         position += found[-1].size
     return tuple(found)
 
@@ -64,45 +64,63 @@ def octets(element: Element) -> bytes:
     return b"".join(piece.body for piece in pieces)
 
 
-def _element(data: bytes, depth: int) -> Element:
-    if depth > MOST_DEPTH:
-        raise malformed(f"ASN.1 nested deeper than {MOST_DEPTH}")
-    tag = _tag(data)
-    start = len(tag) + 1
+def _element(data: bytes, at: int) -> Element:
+    tag, start, length = _head(data, at)
+    if length is not None:
+        return Element(tag, data[start : start + length], start + length - at)
+    end = _end_of_open(data, start)
+    return Element(tag, data[start:end], end + len(END) - at)
+
+
+def _end_of_open(data: bytes, position: int) -> int:
+    """Return where the END of an open element stands, whose content begins at `position`.
+
+    Its elements are counted with all that are in them and open too, so that nesting buys nobody more work.
+    """
+    depth = 1
+    for _ in range(MOST_ELEMENTS):
+        if data.startswith(END, position):
+            depth -= 1
+            if not depth:
+                return position
+            position += len(END)
+            continue
+        _, start, length = _head(data, position)
+        position = start if length is None else start + length
+        depth += length is None
+        if depth > MOST_DEPTH:
+            raise malformed(f"ASN.1 nested deeper than {MOST_DEPTH}")
+    raise malformed(f"an ASN.1 list of more than {MOST_ELEMENTS} elements")
+
+
+def _head(data: bytes, at: int) -> tuple[bytes, int, int | None]:
+    """Return an element's tag, where its content begins, and its length, None if that is left open."""
+    tag = _tag(data, at)
+    start = at + len(tag) + 1
     if len(data) < start:
         raise malformed("an ASN.1 element is cut off")
-    short = data[len(tag)]
-    if short == 0x80:
-        return _open_element(data, tag, start, depth)
-    length = short
-    if short > 0x80:
-        width = short & 0x7F
+    length = data[start - 1]
+    if length == 0x80:
+        if not tag[0] & CONSTRUCTED:
+            raise malformed("an ASN.1 value of open length")
+        return tag, start, None
+    if length > 0x80:
+        width = length & 0x7F
         if width > 4 or len(data) < start + width:
             raise malformed("an ASN.1 length that nobody needs, or is cut off")
         length = int.from_bytes(data[start : start + width], "big")
         start += width
     if length > len(data) - start:
         raise malformed("an ASN.1 element is cut off")
-    return Element(tag, data[start : start + length], start + length)
+    return tag, start, length
 
 
-def _open_element(data: bytes, tag: bytes, start: int, depth: int) -> Element:
-    """Return an element that ends where its END stands, among the elements in it."""
-    if not tag[0] & CONSTRUCTED:
-        raise malformed("an ASN.1 value of open length")
-    position = start
-    for _ in range(MOST_ELEMENTS):
-        if data[position : position + 2] == END:
-            return Element(tag, data[start:position], position + 2)
-        position += _element(data[position:], depth + 1).size
-    raise malformed(f"an ASN.1 list of more than {MOST_ELEMENTS} elements")
-
-
-def _tag(data: bytes) -> bytes:
+def _tag(data: bytes, at: int) -> bytes:
     """Return an identifier of up to four bytes (X.690 section 8.1.2)."""
-    if data and data[0] & 0x1F != 0x1F:
-        return data[:1]
-    for width in range(2, 5):
-        if len(data) >= width and data[width - 1] < 0x80:
-            return data[:width]
+    found = data[at : at + 4]
+    if found and found[0] & 0x1F != 0x1F:
+        return found[:1]
+    for width in range(2, len(found) + 1):
+        if found[width - 1] < 0x80:
+            return found[:width]
     raise malformed("an ASN.1 tag is cut off or too long")

@@ -23,6 +23,14 @@ MOST_CERTIFICATES: Final = 6
 MOST_BYTES: Final = 16_384  # of one certificate; the largest genuine one seen has 1.6 KiB
 LEAST_RSA: Final = 2048  # bits
 HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)  # SHA-1 never
+# Kinds of keys that are read: RSA, RSASSA-PSS, elliptic curves, X25519, Ed25519, Ed448 and ML-DSA-44, -65 and -87. Only
+# to read others may take seconds: OpenSSL tests whatever Diffie-Hellman group a stranger wrote into his certificate.
+KEYS: Final = frozenset(
+    {
+        "1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10", "1.2.840.10045.2.1", "1.3.101.110", "1.3.101.112",
+        "1.3.101.113", "2.16.840.1.101.3.4.3.17", "2.16.840.1.101.3.4.3.18", "2.16.840.1.101.3.4.3.19",
+    }
+)  # fmt: skip
 # What a path may mark critical: checked here, or by whoever knows the leaf (key usages, names). RFC 5280 section 4.2:
 # a certificate with any other critical extension is refused.
 UNDERSTOOD: Final = frozenset(
@@ -48,7 +56,8 @@ def load_der(data: bytes) -> x509.Certificate:
     """Return the one certificate of `data`, its key and extensions read once so that no later look at them can fail.
 
     Raises:
-        RefusedEvidence: malformed: not one X.509 v3 certificate in DER, or one whose key or extensions cannot be read.
+        RefusedEvidence: malformed: not one X.509 v3 certificate in DER, or one whose key or extensions cannot be read;
+            unsupported: its key is of a kind that nobody here judges.
     """
     if len(data) > MOST_BYTES:
         raise malformed(f"a certificate of {len(data)} bytes, at most {MOST_BYTES} are read")
@@ -56,13 +65,17 @@ def load_der(data: bytes) -> x509.Certificate:
         cert = x509.load_der_x509_certificate(data)
         same = cert.public_bytes(Encoding.DER) == data and cert.version is x509.Version.v3 and cert.serial_number > 0
         whole = data[-len(cert.signature) - 1] == 0  # the bits that the signature leaves unused, which nothing signs
-        cert.public_key()
+        kind = cert.public_key_algorithm_oid.dotted_string
+        if kind in KEYS:
+            cert.public_key()
         list(cert.extensions)
         _ = (cert.subject, cert.issuer, cert.not_valid_before_utc, cert.not_valid_after_utc)
     except Exception as error:  # noqa: BLE001 - whatever a parser of strangers' bytes raises, the bytes are at fault
         raise malformed(f"a certificate cannot be read: {type(error).__name__}") from None
     if not (same and whole):
         raise malformed("a certificate that is not X.509 v3 in DER, with a positive serial number")
+    if kind not in KEYS:
+        raise RefusedEvidence(Refusal.UNSUPPORTED, f"a certificate with a key of kind {kind}"[:100])
     return cert
 
 

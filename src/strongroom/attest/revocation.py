@@ -15,6 +15,7 @@ from strongroom.errors import Code, IntegrityError
 MAX_LIST = 64 << 20  # bytes; the real one has less than 1 MiB
 _WHERE = "revocation list"
 _HEX, _DECIMAL = frozenset("0123456789abcdef"), frozenset("0123456789")
+_LATEST = 253_402_300_799  # the last second of year 9999: milliseconds are more, and a list dated so would never age
 _LONGEST = 64  # digits; a serial number has at most 20 bytes (RFC 5280 section 4.1.2.2), here with room
 
 
@@ -42,7 +43,7 @@ def read(data: bytes, *, fetched: int, max_age: int) -> RevocationList:
     if not isinstance(entries, dict):
         raise _wrong('no object "entries"')
     own = document.get("fetched", fetched)
-    if not isinstance(own, int) or isinstance(own, bool):
+    if not isinstance(own, int) or isinstance(own, bool) or not 0 <= own <= _LATEST:
         raise _wrong('"fetched" is not a whole number of Unix seconds')
     serials: dict[str, str] = {}
     for key, entry in entries.items():

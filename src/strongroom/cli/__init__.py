@@ -35,6 +35,12 @@ def _account() -> click.Command:
     return account
 
 
+def _attest() -> click.Command:
+    from strongroom.cli.attest import attest
+
+    return attest
+
+
 def _config() -> click.Command:
     from strongroom.cli.config import config
 
@@ -184,6 +190,7 @@ SECTIONS = {
     },
     "Without a server": {
         "file": Entry("Seal, open, inspect and verify sealed files.", _file),
+        "attest": Entry("Judge a device's evidence by hand, step by step; capture a TPM's registers.", _attest),
     },
 }
 

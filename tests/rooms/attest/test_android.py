@@ -158,6 +158,16 @@ def test_two_applications_for_one_key_are_refused():
     assert refusal(GOOGLE.attest(writer.sequence(*fields[:7], both))) == Refusal.MALFORMED
 
 
+@pytest.mark.parametrize("enforced_by", [6, 7])
+def test_a_key_of_every_application_is_nobodys(enforced_by):
+    """B09: allApplications: what the application's name stands beside is then not bound to that application."""
+    fields = list(reader.split(reader.read(SAID.encode(), "test").content, 8, "test"))
+    said = [*reader.split(reader.read(fields[enforced_by], "test").content, 60, "test")]
+    said.append(writer.explicit(600, writer.tlv(writer.NULL, b"")))
+    fields[enforced_by] = writer.sequence(*sorted(said, key=lambda one: reader.read(one, "test").number))
+    assert refusal(GOOGLE.attest(writer.sequence(*fields))) == Refusal.KEY
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

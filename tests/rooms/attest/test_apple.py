@@ -1,5 +1,6 @@
 """App Attest: each step broken alone, under roots of our own. Genuine objects: tests/vectors."""
 
+import base64
 from dataclasses import replace
 from hashlib import sha256
 
@@ -10,10 +11,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from apple_mint import AAGUIDS, APP, AT, LEAF, VERSION_27, Mint, assertion, below, head, new_key, point, root, spki
+from apple_mint import AAGUIDS, APP, AT, LEAF, VERSION_27, Mint, assertion, below, head, new_key, point, root, spki, tlv
 from strongroom.attest import apple
 from strongroom.attest.authorities import Authorities, Roots
-from strongroom.attest.claims import HASHED, VECTOR, Claims, Expected, Kind, Known, Level
+from strongroom.attest.claims import AFFIRMING, HASHED, VECTOR, WARNING, Claims, Expected, Kind, Known, Level
 from strongroom.attest.policy import AppleRules, Policy
 from strongroom.attest.roots import production
 from strongroom.attest.verdict import Refusal, RefusedEvidence, Trail
@@ -81,6 +82,8 @@ def test_a_pass_names_every_step():
 def test_only_a_genuine_root_makes_claims_that_are_no_stand_ins():
     genuine = Authorities(apple=Roots(genuine=(MINT.root.cert,)))
     assert not judge(attested(), authorities=genuine).stand_in
+    assert judge(attested(), authorities=genuine).trust["instance-identity"] == AFFIRMING
+    assert judge(attested()).trust["instance-identity"] == WARNING
     assert judge(attested()).stand_in
     assert judge(attested()).known.stand_in
 
@@ -207,6 +210,52 @@ def test_development_evidence_says_so_and_nothing_else_passes():
     assert judge(attested(environment="development")).known.environment == "development"
     for aaguid in (bytes(16), b"appattest" + b"x" * 7, b"appattestdeveloq", b"APPATTEST" + bytes(7)):
         assert refusal(attested(aaguid=aaguid)) == (Refusal.ENVIRONMENT, "environment")
+
+
+# Macs
+
+MAC_POLICY = base64.b64decode(  # as it stands in Apple's text
+    "MEAMAjExMDowCQwCb2uhAwEB/zAJDAJvYaEDAQH/MAsMBG9kZWyhAwEB/zAVDARvc2duoAYMBHJzZWMwBaYDAgEB"
+)
+
+
+def leaf_of(system: bytes, policy: bytes | None = None) -> list[tuple]:
+    """Return the extensions of a leaf that names its system and perhaps its key's policy, as a Mac's does."""
+    facts = tlv(0x30, b"\xbf\x8a\x78" + tlv(4, tlv(4, b"27.2"))[1:], b"\xbf\x88\x02" + tlv(4, tlv(4, system))[1:])
+    told = [("1.2.840.113635.100.8.7", facts), *([("1.2.840.113635.100.8.6", policy)] if policy is not None else [])]
+    return [*LEAF, *((x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value), False) for oid, value in told)]
+
+
+def test_a_mac_is_believed_with_full_security_and_integrity_protection():
+    for policy in (tlv(0x30, tlv(0xA3, tlv(4, MAC_POLICY))), tlv(0x30, tlv(4, MAC_POLICY))):
+        trail = Trail()
+        claims = judge(attested(leaf=leaf_of(b"macosx", policy)), trail=trail)
+        assert claims.signals["os_version"] == "27.2"
+        assert "security of the Mac" in trail.steps
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        (None, Refusal.DEVICE),
+        (tlv(0x30, tlv(0xA3, tlv(4, MAC_POLICY.replace(b"rsec", b"xsec")))), Refusal.DEVICE),
+        (tlv(0x30, tlv(0xA3, tlv(4, MAC_POLICY[:-1] + b"\0"))), Refusal.DEVICE),
+        (tlv(0x30, tlv(0xA3, tlv(4, MAC_POLICY + b"\0"))), Refusal.DEVICE),
+        (tlv(0x30, tlv(0xA3, tlv(4, b""))), Refusal.DEVICE),
+        (tlv(0x30), Refusal.MALFORMED),
+        (tlv(0x30, tlv(4, MAC_POLICY), tlv(4, b"")), Refusal.MALFORMED),
+        (tlv(0x30, tlv(2, MAC_POLICY)), Refusal.MALFORMED),
+        (b"", Refusal.MALFORMED),
+    ],
+)
+def test_a_mac_that_anybody_may_tamper_with_is_refused(policy, code):
+    """B09: a Mac without Full Security attests as well, and says so only in the policy of its key."""
+    assert refusal(attested(leaf=leaf_of(b"macosx", policy))) == (code, "security of the Mac")
+
+
+def test_a_phone_is_not_asked_for_a_macs_policy():
+    assert judge(attested(leaf=leaf_of(b"iphoneos")))
+    assert judge(attested(leaf=leaf_of(b"iphoneos", tlv(0x30, tlv(0xA3, tlv(4, b"another"))))))
 
 
 # the map that iOS 27 appends, and the lengths of the data

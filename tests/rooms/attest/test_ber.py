@@ -47,6 +47,14 @@ def test_depth_and_number_are_bounded():
     assert len(ber.each(b"\x05\x00" * 256)) == 256
 
 
+def test_what_is_open_inside_counts_with_what_it_is_in():
+    """A14: sixteen thousand elements in 32 KiB, no list of them long and none deep, were walked again at each level."""
+    many = opened(0x30, *[opened(0x30, *[b"\x05\x00"] * 100)] * 100)
+    assert refused(lambda: ber.first(many, ber.SEQUENCE))
+    some = opened(0x30, *[opened(0x30, b"\x05\x00")] * 80)
+    assert len(ber.each(ber.only(some, ber.SEQUENCE))) == 80
+
+
 @given(st.lists(st.binary(max_size=200), max_size=6))
 def test_each_returns_what_was_written(bodies):
     written = b"".join(tlv(4, body) for body in bodies)

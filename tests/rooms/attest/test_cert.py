@@ -3,7 +3,7 @@
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from apple_mint import AT, LEAF, authority_of, below, certificate, name, new_key, root, usage
@@ -161,6 +161,20 @@ def test_only_one_certificate_in_der_is_read():
         with pytest.raises(RefusedEvidence) as refused:
             cert.load_der(wrong)
         assert refused.value.code == Refusal.MALFORMED
+
+
+def test_a_key_that_takes_long_to_read_is_not_read():
+    """E14: OpenSSL tests the Diffie-Hellman group of a stranger's key, which takes seconds where its numbers are large.
+
+    Here they are small, and reading them would merely fail: the point is that nobody tries.
+    """
+    group = dsa.DSAParameterNumbers(2**1023 + 1, 2**159 + 1, 2)
+    key = dsa.DSAPrivateNumbers(2, dsa.DSAPublicNumbers(4, group)).private_key()
+    signed = certificate(ROOT.cert.subject, ROOT.key, name("leaf"), key, LEAF, days=(-1, 3)).public_bytes(Encoding.DER)
+    for oid in ("2a8648ce380401", "2a8648ce3e0201"):  # id-dsa, and dhpublicnumber with numbers of the same form
+        with pytest.raises(RefusedEvidence) as refused:
+            cert.load_der(signed.replace(bytes.fromhex("2a8648ce380401"), bytes.fromhex(oid)))
+        assert refused.value.code == Refusal.UNSUPPORTED
 
 
 def test_a_bit_that_the_signature_leaves_unused_is_not_free():

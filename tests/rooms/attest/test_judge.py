@@ -253,8 +253,22 @@ def test_a_report_says_what_nobody_named(made):
     assert (strict.verdict, strict.code) == ("reject", Refusal.APP)
 
 
-def test_details_never_carry_evidence_whole(made):
+@pytest.mark.parametrize("text", ["\n\x1b[31mgranted", "\u202egnitsurt", "x" * 5000])
+def test_a_detail_is_one_short_line(text, monkeypatch, made):
     """What a device sends ends up in an audit log: it must not write lines of its own there."""
+
+    def verify(*_):
+        raise RefusedEvidence(Refusal.APP, f"another application: {text}")
+
+    monkeypatch.setitem(judge._VERIFIERS, Kind.TPM, verify)
+    found = call(Kind.TPM, b"x", made[1])
+    assert found.detail.isascii()
+    assert found.detail.isprintable()
+    assert len(found.detail) < 320
+    assert "another application" in found.detail
+
+
+def test_details_never_carry_evidence_whole(made):
     text = json.dumps({"ak_public": "00", "attest": "\n\x1b[31m" * 10, "signature": "00", "pcrs": {}}).encode()
     found = call(Kind.TPM, text, made[1])
     assert found.detail.isprintable()

@@ -81,6 +81,8 @@ def test_a_list_may_say_itself_when_it_was_fetched():
         b'{"entries": {}, "fetched": "now"}',
         b'{"entries": {}, "fetched": true}',
         b'{"entries": {}, "fetched": 1.5}',
+        b'{"entries": {}, "fetched": -1}',
+        b'{"entries": {}, "fetched": 1795428000000}',  # milliseconds: it would never grow old
         b'{"entries": {}, "fetched": NaN}',
         b'{"entries": ' + b"[" * 100_000,
         b'{"entries": {"' + b"5" * 5000 + b'": {"status": "REVOKED"}}}',

@@ -27,9 +27,10 @@ from strongroom.attest.tpm.ekcert import Chip, check_keys
 from strongroom.attest.tpm.eventlog import explain
 from strongroom.attest.tpm.evidence import FIELDS, Pcrs, TpmEvidence, read
 from strongroom.attest.tpm.keys import check_attestation_key
-from strongroom.attest.tpm.quote import check_clock, check_name, check_quote, clock_of
+from strongroom.attest.tpm.quote import check_clock, check_name, check_quote, clock_of, firmware_of
 from strongroom.attest.verdict import Refusal, RefusedEvidence, Trail
 from strongroom.errors import IntegrityError
+from strongroom.wire.tpm.structs import Public
 
 __all__ = ["FIELDS", "activated", "check_keys", "explain", "make_credential", "read", "verify"]
 
@@ -87,7 +88,7 @@ def verify(
         known=remembered,
         fresh=found.ek is not None,
         pcrs=pcrs,
-        firmware=found.attest.firmware,
+        firmware=firmware_of(found, Public.read(remembered.ek) if remembered.ek else None),
         signals=_signals(found, chip, pcrs),
         trust=dict.fromkeys(VECTOR, NO_CLAIM) | {"instance-identity": AFFIRMING, "hardware": AFFIRMING},
         stand_in=remembered.stand_in,
@@ -100,7 +101,7 @@ def activated(evidence: bytes, secret: bytes) -> bool:
     Raises:
         RefusedEvidence: malformed.
     """
-    return hmac.compare_digest(read(evidence).activation, secret)
+    return bool(secret) and hmac.compare_digest(read(evidence).activation, secret)
 
 
 def _same(found: TpmEvidence, known: Known) -> None:

@@ -101,13 +101,15 @@ def explain(event_log: bytes, pcrs: Mapping[str, Mapping[int, bytes]]) -> list[E
 def replay(events: list[Event], bank: str) -> dict[int, bytes]:
     """Return what each register of a bank holds after these events; those that nothing was extended into are absent.
 
-    Register 0 starts with the locality that started the TPM, if the log names one.
+    Register 0 starts with the locality that started the TPM, if the log names one before it measures anything there:
+    a later one would take away what was measured, and the log would show events that no register holds.
     """
     values: dict[int, bytes] = {}
     size = hashlib.new(bank, usedforsecurity=False).digest_size
     for event in events:
         if event.type == NO_ACTION:
-            if event.register == 0 and event.data[: len(_LOCALITY)] == _LOCALITY and len(event.data) == 17:
+            named = event.data[: len(_LOCALITY)] == _LOCALITY and len(event.data) == len(_LOCALITY) + 1
+            if named and event.register == 0 and 0 not in values:
                 values[0] = bytes(size - 1) + event.data[-1:]
         elif bank in event.digests:
             before = values.get(event.register, bytes(size))

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from strongroom.attest.verdict import malformed
@@ -48,7 +48,7 @@ class TpmEvidence:
     pcrs: Pcrs
     ek_certificates: tuple[bytes, ...]
     ek: Public | None
-    activation: bytes
+    activation: bytes = field(repr=False)
     event_log: bytes
 
 

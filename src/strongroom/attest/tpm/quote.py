@@ -12,6 +12,7 @@ from strongroom.wire.tpm.structs import Public, digest
 
 # What a clock may have lost when power failed: TPMs write it down at least this often (Part 1, section 36.3.2).
 LOST_AT_MOST: Final = 2**22  # milliseconds
+_HALF: Final = 2**31  # of the circle of a count
 
 
 def check_quote(evidence: TpmEvidence, ak: Public, binding: bytes, trail: Trail) -> Pcrs:
@@ -67,22 +68,41 @@ def _registers(evidence: TpmEvidence, alg: int, trail: Trail) -> Pcrs:
     return strong
 
 
+def hierarchy(evidence: TpmEvidence, ek: Public | None) -> Handle | None:
+    """Return the hierarchy that a key lies in, as far as its quote shows; None where nobody here can tell.
+
+    A quote carries its key's qualified name: hashes over the names from the hierarchy down to it (Part 1, section 26).
+    Names of a chip's keys other than the endorsement key are not known here, so a key under one of them is not found.
+    """
+    own, signer = evidence.ak, evidence.attest.signer
+    above = {one: one.to_bytes(4, "big") for one in (Handle.OWNER, Handle.ENDORSEMENT, Handle.PLATFORM)}
+    found = next((one for one, name in above.items() if hmac.compare_digest(_qualified(own, name), signer)), None)
+    if found is None and ek is not None:
+        under = _qualified(own, _qualified(ek, above[Handle.ENDORSEMENT]))
+        found = Handle.ENDORSEMENT if hmac.compare_digest(under, signer) else None
+    return found
+
+
 def check_name(evidence: TpmEvidence, ek: Public) -> None:
     """Refuse public areas that are not those of the key in the chip, where no credential tells: attributes and all.
 
-    A quote carries its key's qualified name: hashes over the names from the hierarchy down to it (Part 1, section 26).
-    It is judged for a key right under a hierarchy or the endorsement key; nobody here knows a chip's other keys.
-
     Raises:
-        RefusedEvidence: key.
+        RefusedEvidence: key; also for a key that lies elsewhere than right under a hierarchy or the endorsement key.
     """
-    own, signer = evidence.ak, evidence.attest.signer
-    above = [one.to_bytes(4, "big") for one in (Handle.OWNER, Handle.ENDORSEMENT, Handle.PLATFORM)]
-    above.append(_qualified(ek, Handle.ENDORSEMENT.to_bytes(4, "big")))
-    if not any(hmac.compare_digest(_qualified(own, one), signer) for one in above):
+    if hierarchy(evidence, ek) is None:
         raise RefusedEvidence(
             Refusal.KEY, "neither a credential nor the quote shows that the attestation key has these attributes"
         )
+
+
+def firmware_of(evidence: TpmEvidence, ek: Public | None) -> int | None:
+    """Return the version of the TPM's firmware, None where the number in the quote says nothing of it.
+
+    A TPM adds a secret number to it for a key outside the endorsement and platform hierarchies (Part 3, attestation
+    commands): another one for each key, so whoever makes keys enough gets any version.
+    """
+    true = hierarchy(evidence, ek) in {Handle.ENDORSEMENT, Handle.PLATFORM}
+    return evidence.attest.firmware if true else None
 
 
 def _qualified(public: Public, above: bytes) -> bytes:
@@ -99,16 +119,22 @@ def check_clock(before: TpmClock, now: TpmClock) -> None:
     """Refuse a clock that went back: an old quote, or an old copy of a software TPM's state.
 
     Counts of a key outside the endorsement hierarchy are shifted by the TPM, each by a number that is always the same
-    for that key (Part 2, 10.11.1), so they rise all the same. The time may fall only over a reset after which the TPM
+    for that key (Part 2, 10.11.1), so they rise all the same, and may begin anew at 0 while they do: of two counts the
+    later is the one that is less than half the circle ahead. The time may fall only over a reset after which the TPM
     itself says that it is not safe, and only by what may have been lost.
 
     Raises:
         RefusedEvidence: replay.
     """
-    resets, restarts = now.reset_count - before.reset_count, now.restart_count - before.restart_count
+    resets, restarts = _ahead(before.reset_count, now.reset_count), _ahead(before.restart_count, now.restart_count)
     if resets < 0 or (resets == 0 and restarts < 0):
         raise RefusedEvidence(Refusal.REPLAY, "the TPM counts fewer resets or restarts than before")
     restarted = resets > 0 or restarts > 0
     allowed = LOST_AT_MOST if restarted and not now.safe else 0
     if now.clock + allowed < before.clock:
         raise RefusedEvidence(Refusal.REPLAY, "the TPM's clock went back")
+
+
+def _ahead(before: int, now: int) -> int:
+    """Return how far a count of 32 bits went on, negative if it went back (RFC 1982)."""
+    return (now - before + _HALF) % (2 * _HALF) - _HALF

@@ -82,6 +82,18 @@ def test_register_0_begins_with_the_locality_that_started_the_tpm(bank, locality
     assert found == {0: extended(bank, b"one", first=bytes([locality]))}
 
 
+def test_a_locality_takes_away_nothing_that_was_measured():
+    """I04: a log that shows events which no register holds must not agree with the registers."""
+    said = event(0, NO_ACTION, {11: bytes(32), 12: bytes(48)}, b"StartupLocality\0\3")
+    held = {0: extended("sha256", b"one", first=b"\3")}
+    for shown in (
+        measured(0, POST_CODE, b"never measured") + said,
+        said + event(0, NO_ACTION, {}, b"StartupLocality\0\4"),
+    ):
+        log = BANKS + shown + measured(0, POST_CODE, b"one")
+        assert explain(log, {"sha256": held})[0].agrees == (b"never" not in log)
+
+
 def test_a_log_of_the_older_format_has_sha1_alone():
     old = n(4) + n(POST_CODE) + hashlib.sha1(b"x", usedforsecurity=False).digest() + sized(b"x")
     events = parse(old + old)

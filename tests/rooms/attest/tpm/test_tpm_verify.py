@@ -132,6 +132,40 @@ def test_clock_and_counts_never_go_back(chip, clock, accepted):
         assert refused(later, known=known) == Refusal.REPLAY
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "accepted"),
+    [
+        ((2**32 - 1, 7), (0, 0), True),  # the counts of most keys are shifted, and begin anew in the midst of a life
+        ((0, 0), (2**32 - 1, 7), False),
+        ((5, 2**32 - 1), (5, 0), True),
+        ((5, 0), (5, 2**32 - 1), False),
+        ((5, 0), (5 + 2**31, 0), False),
+        ((5, 0), (5 + 2**31 - 1, 0), True),
+    ],
+)
+def test_counts_go_on_over_their_end(chip, before, now, accepted):
+    known = judged(chip.evidence(clock=(9, *before, True))).known
+    later = chip.evidence(enrol=False, clock=(9, *now, True))
+    if accepted:
+        assert judged(later, known=known).known.clock == TpmClock(9, *now, safe=True)
+    else:
+        assert refused(later, known=known) == Refusal.REPLAY
+
+
+def test_firmware_is_claimed_where_the_tpm_tells_it(chip):
+    """I04: a TPM hides its version from an owner's keys, each time with another number; keys are made until it fits."""
+    told = int.from_bytes(bytes(range(8)), "big")
+    ek_name = b"\0\x0b" + hashlib.sha256(chip.ek_public).digest()
+    under_ek = b"\0\x0b" + hashlib.sha256(bytes.fromhex("4000000b") + ek_name).digest()
+    owner, endorsement, platform = (bytes.fromhex(f"400000{last}") for last in ("01", "0b", "0c"))
+    known = judged(chip.evidence()).known
+    for above, firmware in {endorsement: told, platform: told, under_ek: told, owner: None, bytes(34): None}.items():
+        assert judged(bent(chip.evidence(above=above), activation="ab" * 32)).firmware == firmware
+        assert judged(chip.evidence(enrol=False, above=above), known=known).firmware == firmware
+    nobody_knows = dataclasses.replace(known, ek=b"")
+    assert judged(chip.evidence(enrol=False, above=under_ek), known=nobody_knows).firmware is None
+
+
 def test_registers_are_exactly_those_that_were_quoted(chip):
     honest = chip.evidence()
     lied = {"sha256": {str(index): value.hex() for index, value in (PCRS | {7: bytes(32)}).items()}}
@@ -295,6 +329,8 @@ def test_activation_is_compared_whole(chip):
     assert tpm.activated(with_secret, b"\xab" * 32)
     assert not tpm.activated(with_secret, b"\xab" * 31)
     assert not tpm.activated(chip.evidence(), b"\xab" * 32)
+    assert not tpm.activated(chip.evidence(), b"")  # a secret of nobody's is nothing that was found
+    assert str(b"\xab" * 32) not in repr(tpm.read(with_secret))
 
 
 def test_an_event_log_explains_and_never_decides(chip):
