@@ -2,8 +2,8 @@
 
 now = max(seen, wall clock, seen + time since then in the same boot), written down at each opening, each minute while
 a model is open, and when it is closed. Only the server's signed answer to a fresh challenge sets `seen`, downwards
-too. Whoever puts back an older state.json, or the whole directory, puts back the time in it: without a hardware counter
-nothing here ends that.
+too. Whoever puts back an older state.json, or the whole directory, puts back the time in it. Only a keystore with a
+ratchet bounds that, to an hour for each reboot (section 13).
 """
 
 import time

@@ -153,6 +153,17 @@ class Partial(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Turn(Message):
+    """The last turn of the keystore's ratchet that this state was written for (edge/turning.py)."""
+
+    before: bytes  # where it stood
+    nonce: bytes
+    at: int  # the device's time then
+
+    SHAPE = Object({"before": DIGEST32, "nonce": DIGEST32, "at": TIME})
+
+
+@dataclass(frozen=True, slots=True)
 class State(Message):
     """Everything the device remembers."""
 
@@ -164,6 +175,7 @@ class State(Message):
     installs: tuple[Install, ...]
     tombstones: tuple[Tombstone, ...] = ()
     partials: tuple[Partial, ...] = ()
+    turn: Turn | None = None  # of a keystore that has a ratchet
 
     SHAPE = Object(
         {
@@ -175,8 +187,9 @@ class State(Message):
             "installs": Array(Record(Install), most=4096),
             "tombstones": Array(Record(Tombstone), most=1024),
             "partials": Array(Record(Partial), most=64),
+            "turn": Record(Turn),
         },
-        frozenset({"tombstones", "partials"}),  # a state of version 0.1 has neither
+        frozenset({"tombstones", "partials", "turn"}),  # a state of version 0.1 has none of them
     )
     LIMIT = LIMIT
 

@@ -75,7 +75,7 @@ class Store:
             StoreError: STORE_DAMAGED, with how to begin anew; else as `folder.translated`.
         """
         with self._folder() as home:
-            return self._memory.read(home)
+            return self._memory.read(home, lambda: locked(home, STORE_LOCK, self._patience))
 
     def glance(self) -> object:
         """Return what is another thing as soon as the state was written again; costs one call of the system."""
@@ -97,7 +97,7 @@ class Store:
         """Write the first state of an installation, with a fresh MAC key if there is none. Raises StoreError."""
         with self._folder() as home, locked(home, STORE_LOCK, self._patience):
             self._memory.make_key()
-            self._write(home, state)
+            self._write(home, state, None)
 
     def keep_trust(self, document: bytes) -> None:
         """Lay the trust document beside a device key that is not enrolled yet, unless one is there. Raises StoreError.
@@ -117,7 +117,9 @@ class Store:
             StrongroomError: whatever `change` raises; nothing is then written.
         """
         with self._folder() as home, locked(home, STORE_LOCK, self._patience):
-            return self._update(home, change)
+            old = self._need(home)
+            new = change(old)
+            return new if new == old else self._write(home, new, old)
 
     def tick(self) -> State:
         """Move the clock's anchor to now, on the disk if it takes it, and return the state.
@@ -249,11 +251,12 @@ class Store:
         """
         staging.folder.sync()
         with self._folder() as home, locked(home, STORE_LOCK, self._patience):
-            state = arriving.without(change(self._need(home)), staging.name)  # what is refused moves nothing
+            old = self._need(home)
+            state = arriving.without(change(old), staging.name)  # what is refused moves nothing
             with home.folder(INCOMING) as incoming, home.folder(MODELS) as models:
                 staging.moved = True
                 incoming.move(staging.name, models)
-            self._write(home, state)
+            state = self._write(home, state, old)
             with contextlib.suppress(StrongroomError):  # the version is active; the next start removes what is left
                 arriving.remove_unnamed(home, self.keystore, state)
             return state
@@ -270,9 +273,10 @@ class Store:
     def _folder(self) -> Folder:
         return Folder.open(self.home, ours=OURS.__contains__)
 
-    def _write(self, home: Folder, state: State) -> None:
-        self._memory.write(home, state)
+    def _write(self, home: Folder, state: State, old: State | None) -> State:
+        written = self._memory.write(home, state, old)
         self._unwritten = None
+        return written
 
     def _need(self, home: Folder) -> State:
         state = self._memory.read(home)
@@ -287,7 +291,7 @@ class Store:
         new = replace(old, clock=advance(known, self.clocks()))
         if keep and new != old:
             try:
-                self._write(home, new)
+                return self._write(home, new, old)
             except StoreError as error:
                 if error.code not in _UNWRITABLE:
                     raise
@@ -299,13 +303,6 @@ class Store:
         if not self._warned:
             self._warned = True
             _log.warning("the device directory takes no change; what is installed still opens: %s", error)
-
-    def _update(self, home: Folder, change: Callable[[State], State]) -> State:
-        old = self._need(home)
-        new = change(old)
-        if new != old:
-            self._write(home, new)
-        return new
 
     def _clean(self, home: Folder) -> None:
         with locked(home, STORE_LOCK, self._patience):
@@ -319,13 +316,12 @@ class Store:
             home.sync()  # the state just read may not be durable yet: what it no longer names must not go first
             kept = arriving.without_old(state)
             if kept != state:
-                self._write(home, kept)
-                state = kept
+                state = self._write(home, kept, state)
             arriving.remove_unnamed(home, self.keystore, state)
             signer = self.keystore.device_key() if tombstones.unfinished(state) else None
             settled = tombstones.settle(state, signer)  # by now everything else is gone for good
             if settled != state:
-                self._write(home, settled)
+                self._write(home, settled, state)
 
     def _partial(self, home: Folder, model: str, version: str, wanted: Wanted, size: int) -> Partial:
         """Find the partial to go on with, or name a new one in the state; other ones of the model go first."""
@@ -352,10 +348,11 @@ class Store:
 
     def _written_down(self, home: Folder, new: State, old: State) -> State:
         """Write the state if it is another, and remove what it does not name any more."""
-        if new != old:
-            self._write(home, new)
-            arriving.remove_unnamed(home, self.keystore, new)
-        return new
+        if new == old:
+            return old
+        written = self._write(home, new, old)
+        arriving.remove_unnamed(home, self.keystore, written)
+        return written
 
 
 def not_enrolled(home: Path) -> SetupError:

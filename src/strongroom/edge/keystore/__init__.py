@@ -1,6 +1,6 @@
 """Where the device's own keys live: one port, one adapter a file (docs/spec/protocol.md section 13)."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from strongroom.signing import Signer
 
@@ -39,4 +39,24 @@ class Keystore(Protocol):
 
     def clean(self) -> None:
         """Remove what an interrupted `put` left behind. Raises StoreError."""
+        ...
+
+
+@runtime_checkable
+class Ratchet(Protocol):
+    """What a keystore in hardware can do besides: hold a digest that only goes forward, for ever.
+
+    Whoever puts back an old copy of the device directory cannot put this back (docs/spec/protocol.md section 13).
+    """
+
+    def begin_ratchet(self) -> None:
+        """Make it if there is none, and move it to a place where it never was. Raises StoreError."""
+        ...
+
+    def read_ratchet(self) -> bytes | None:
+        """Return its 32 bytes; None if it is gone. Raises StoreError."""
+        ...
+
+    def turn_ratchet(self, data: bytes) -> None:
+        """Replace it by SHA-256(it || data), durably and at once; on an error it may have moved. Raises StoreError."""
         ...

@@ -1,6 +1,6 @@
 """The note of which TPM holds this device's keys: `keystore/tpm.json` (docs/spec/protocol.md section 17).
 
-It is no secret and has no MAC: whoever changes it makes the keys unreadable, and reads nothing.
+It is no secret and has no MAC: whoever changes it makes keys or memory unreadable, and reads nothing.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +21,9 @@ _SHAPE = Object(
         "root": Binary(66, 34),
         "registers": Array(Integer(0, 23), most=24),
         "bank": Choice(("sha256", "sha384", "sha512", "sha1")),
-    }
+        "ratchet": Integer(0x01000000, 0x01FFFFFF),
+    },
+    frozenset({"ratchet"}),
 )
 
 
@@ -34,12 +36,14 @@ class Marker:
         root: Name of its storage key: what it is known by.
         registers: that secrets are sealed to, rising; empty for none.
         bank: of the registers.
+        ratchet: NV index that goes forward with this device's memory; None before there is one.
     """
 
     address: str
     root: bytes
     registers: tuple[int, ...] = ()
     bank: str = "sha256"
+    ratchet: int | None = None
 
     @classmethod
     def read(cls, folder: Folder) -> Self | None:
@@ -58,7 +62,7 @@ class Marker:
             step = "restore it, or move the device directory away and enrol again"
             what = f"the note of which TPM holds this device's keys is damaged: {error.what}"
             raise StoreError(Code.STORE_DAMAGED, what, where=where, next_step=step) from None
-        return cls(fields["address"], fields["root"], tuple(fields["registers"]), fields["bank"])
+        return cls(fields["address"], fields["root"], tuple(fields["registers"]), fields["bank"], fields["ratchet"])
 
     def write(self, folder: Folder) -> None:
         """Write it durably. Raises StoreError."""
@@ -69,6 +73,8 @@ class Marker:
             "registers": list(self.registers),
             "bank": self.bank,
         }
+        if self.ratchet is not None:
+            value["ratchet"] = self.ratchet
         folder.write(MARKER, canonical.encode(value))
 
     def at(self, address: str) -> Self:

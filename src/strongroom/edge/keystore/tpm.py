@@ -1,7 +1,8 @@
 """Keys of a TPM 2.0: the device key never leaves the chip, and secrets are sealed to it.
 
 What lies on the disk is of no use to another TPM, and says so: a copied device directory opens nothing. It does not
-hide keys from software that runs as this user on this machine: the chip works for whoever may use it. Secrets may be
+hide keys from software that runs as this user on this machine: the chip works for whoever may use it. An old copy put
+back on its own machine is known by an index of the chip's permanent memory, which only goes forward. Secrets may be
 sealed to the state of the machine as well (registers); then a firmware update takes them away until the device is
 enrolled anew.
 
@@ -12,13 +13,15 @@ password of the owner or endorsement hierarchy is used: both must be empty, as t
 import contextlib
 import hashlib
 import hmac
+import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strongroom.edge.folder import FRESH, Folder
 from strongroom.edge.keystore.marker import MARKER, Marker
+from strongroom.edge.tpm import nv
 from strongroom.edge.tpm.chip import Connector, Tpm
 from strongroom.edge.tpm.objects import Blob
 from strongroom.edge.tpm.transport import connect
@@ -180,6 +183,32 @@ class TpmKeystore:
             for name in folder.names():
                 if name.startswith(FRESH):
                     folder.remove(name)
+
+    def begin_ratchet(self) -> None:
+        """Make the index that goes forward with this device's memory, and move it to where it never was.
+
+        Its place is noted before it is made, so that a crash between leaves none that nobody knows of. Raises as
+        `opened`.
+        """
+        with self._opened() as (tpm, marker):
+            index = marker.ratchet
+            if index is None:
+                index = nv.RATCHETS + int.from_bytes(os.urandom(2), "big")  # one each for many directories
+                with self._folder() as folder:
+                    replace(marker, ratchet=index).write(folder)
+            tpm.begin_ratchet(index, os.urandom(nv.SIZE))
+
+    def read_ratchet(self) -> bytes | None:
+        """Return what that index holds, or None if it is gone. Raises as `opened`."""
+        with self._opened() as (tpm, marker):
+            return None if marker.ratchet is None else tpm.read_ratchet(marker.ratchet)
+
+    def turn_ratchet(self, data: bytes) -> None:
+        """Add to that index. Raises as `opened`; it may have gone forward all the same."""
+        with self._opened() as (tpm, marker):
+            if marker.ratchet is None:
+                raise self._damaged(MARKER, "the note of a place in the TPM's memory is gone")
+            tpm.turn_ratchet(marker.ratchet, data)
 
     def sign(self, key: Blob, data: bytes) -> bytes:
         """Have the TPM sign with a key of this keystore: ES256, r || s. Raises as `opened`."""

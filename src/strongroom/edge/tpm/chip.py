@@ -189,21 +189,21 @@ class Tpm:
         """
         return endorsement.activate(self._objects, key, credential)
 
-    def define_counter(self, index: int = nv.COUNTER) -> int:
-        """Make a counter that only rises, and return its first value."""
-        return nv.define_counter(self._objects, index)
+    def begin_ratchet(self, index: int, data: bytes) -> None:
+        """Make an index that only goes forward, if it is not there, and add to it for the first time."""
+        nv.begin_ratchet(self._objects, index, data)
 
-    def increment_counter(self, index: int = nv.COUNTER) -> int:
-        """Raise a counter by one and return its value; it is permanent then."""
-        return nv.increment_counter(self._objects, index)
+    def turn_ratchet(self, index: int, data: bytes) -> None:
+        """Add to an index that only goes forward; it is permanent then."""
+        nv.turn_ratchet(self._objects, index, data)
 
-    def read_counter(self, index: int = nv.COUNTER) -> int:
-        """Return a counter's value."""
-        return nv.read_counter(self._objects, index)
+    def read_ratchet(self, index: int) -> bytes | None:
+        """Return what such an index has come to, or None if there is none."""
+        return nv.read_ratchet(self._objects, index)
 
-    def remove_counter(self, index: int = nv.COUNTER) -> None:
-        """Take a counter out of the TPM."""
-        nv.remove_counter(self._objects, index)
+    def remove_ratchet(self, index: int) -> None:
+        """Take such an index out of the TPM."""
+        nv.remove_ratchet(self._objects, index)
 
     def _digest(self, attest: bytes) -> bytes:
         return self._objects.read(lambda: Attest.parse(attest)).digest

@@ -7,7 +7,7 @@ INITIALIZE = 0x100
 FAILURE = 0x101
 AUTH_MISSING = 0x125
 SEALED = 0x128  # TPM_RC_PCR_CHANGED
-NV_UNINITIALIZED, NV_DEFINED = 0x14A, 0x14C
+NV_UNINITIALIZED, NV_SPACE, NV_DEFINED = 0x14A, 0x14B, 0x14C
 OBJECT_MEMORY, SESSION_MEMORY, MEMORY, SESSION_HANDLES, OBJECT_HANDLES = 0x902, 0x903, 0x904, 0x905, 0x906
 YIELDED, TESTING, LOCKOUT, RETRY, NV_RATE = 0x908, 0x90A, 0x921, 0x922, 0x920
 # of format one, without the number of what they are about
@@ -29,7 +29,7 @@ _WORDS = {
     0x147: "its memory allows no access to that place",
     0x149: "a place of its memory is not given to us",
     NV_UNINITIALIZED: "that place of its memory was never written",
-    0x14B: "its permanent memory is full",
+    NV_SPACE: "its permanent memory is full",
     NV_DEFINED: "that place of its memory is in use already",
     OBJECT_MEMORY: "it has no room for another object",
     SESSION_MEMORY: "it has no room for another session",
@@ -109,6 +109,8 @@ def _step(response: int) -> str:
     plain = bare(response)
     if plain == LOCKOUT:
         return "wait as long as its lockout lasts, or lift it with `tpm2_dictionarylockout --clear-lockout`"
+    if plain == NV_SPACE:
+        return "take out what nobody needs: `tpm2_getcap handles-nv-index`, then `tpm2_nvundefine` with one of them"
     if plain in NO_ROOM:
         return "end the program that left objects in it, or use /dev/tpmrm0, which makes room"
     if plain in {BAD_AUTH, AUTH_MISSING}:

@@ -1,6 +1,8 @@
-"""A TPM's permanent memory: what its maker left in it, and counters that only rise (Part 3, section 31).
+"""A TPM's permanent memory: what its maker left in it, and indices that only go forward (Part 3, section 31).
 
-A counter is what makes an old copy of this device's memory recognisable: whoever puts the disk back cannot put it back.
+An extend index holds a digest; whoever adds to it gets SHA-256(digest || what was added), and nobody puts it back. That
+is what makes an old copy of this device's memory recognisable. A counter would do less: of two memories that follow the
+same one, each with the next number, it could not tell which came to be.
 """
 
 import hashlib
@@ -13,11 +15,13 @@ from strongroom.wire.tpm.constants import Alg, Command, Handle, NvAttribute
 from strongroom.wire.tpm.structs import Reader, Writer
 
 FIRST = 0x01000000  # TPM_HT_NV_INDEX
-COUNTER = 0x01805352  # of this device: in the owner's range (TCG registry of reserved handles, 2.2.2)
+RATCHETS = 0x01850000  # of our devices, 65,536 of them, in the owner's range (TCG registry of reserved handles)
 CHUNK = 512  # bytes of one read: TPM_PT_NV_BUFFER_MAX is no less on any TPM known
 MAX_SIZE = 8192  # bytes of a certificate that is read
+SIZE = 32  # bytes of an extend index: a SHA-256 digest
+_MISSING = frozenset({codes.HANDLE, codes.NV_UNINITIALIZED, codes.AUTH_FAIL, codes.BAD_AUTH})  # or another in its place
 _ATTRIBUTES = (
-    NvAttribute.COUNTER | NvAttribute.AUTH_WRITE | NvAttribute.AUTH_READ | NvAttribute.OWNER_READ | NvAttribute.NO_DA
+    NvAttribute.EXTEND | NvAttribute.AUTH_WRITE | NvAttribute.AUTH_READ | NvAttribute.OWNER_READ | NvAttribute.NO_DA
 )
 
 
@@ -48,57 +52,62 @@ def read(channel: Channel, index: int) -> bytes | None:
     return data
 
 
-def define_counter(objects: Objects, index: int = COUNTER) -> int:
-    """Make a counter and return its first value: higher than that of any counter this TPM ever had.
-
-    Raises:
-        StoreError: STORE_IO, if the index is in use.
-    """
-    public = Writer().sized(b"").sized(_public(index, written=False)).bytes()
-    objects.channel.call(Command.NV_DEFINE_SPACE, [Named.plain(Handle.OWNER)], public, [EMPTY])
-    return increment_counter(objects, index)
-
-
-def increment_counter(objects: Objects, index: int = COUNTER) -> int:
-    """Raise a counter by one and return its value; it is permanent when this returns. Raises StoreError."""
+def begin_ratchet(objects: Objects, index: int, data: bytes) -> None:
+    """Make an extend index, if it is not there yet, and add to it for the first time. Raises StoreError."""
+    if objects.channel.handles(index)[:1] != [index]:
+        public = Writer().sized(b"").sized(_public(index, written=False)).bytes()
+        objects.channel.call(Command.NV_DEFINE_SPACE, [Named.plain(Handle.OWNER)], public, [EMPTY])
     try:
-        _increment(objects, index, written=True)
+        _extend(objects, index, data, written=True)
     except codes.TpmError as error:
-        if error.bare not in {codes.AUTH_FAIL, codes.BAD_AUTH}:
+        if error.bare not in _MISSING:
             raise
-        _increment(objects, index, written=False)  # its Name changes with the first time
-    return read_counter(objects, index)
+        _extend(objects, index, data, written=False)  # its Name changes with the first time
 
 
-def read_counter(objects: Objects, index: int = COUNTER) -> int:
-    """Return a counter's value, as the TPM itself says it: what stands between cannot change it.
+def turn_ratchet(objects: Objects, index: int, data: bytes) -> None:
+    """Add to an extend index; it is permanent when this returns. The data pass the bus encrypted. Raises StoreError."""
+    _extend(objects, index, data, written=True)
+
+
+def read_ratchet(objects: Objects, index: int) -> bytes | None:
+    """Return an extend index's digest, as the TPM itself says it: what stands between cannot change it.
+
+    Returns:
+        None if there is none, or one of another kind in its place.
 
     Raises:
-        StoreError: STORE_IO too, if there is none.
+        StoreError: as `Objects.hmac_session`.
     """
     name = Named(index, _name(index, written=True))
     with objects.hmac_session() as session:
-        auths = [session.encrypting()]
-        answer = objects.channel.call(Command.NV_READ, [name, name], Writer().u16(8, 0).bytes(), auths)
-        return objects.read(lambda: Reader(answer.parameters.sized(8)).u64())
+        parameters = Writer().u16(SIZE, 0).bytes()
+        try:
+            answer = objects.channel.call(Command.NV_READ, [name, name], parameters, [session.encrypting()])
+        except codes.TpmError as error:
+            if error.bare not in _MISSING:
+                raise
+            return None
+        return objects.read(lambda: answer.parameters.sized(SIZE))
 
 
-def remove_counter(objects: Objects, index: int = COUNTER) -> None:
-    """Take a counter out of the TPM. Raises StoreError."""
+def remove_ratchet(objects: Objects, index: int) -> None:
+    """Take an extend index out of the TPM. Raises StoreError."""
     names = [Named.plain(Handle.OWNER), Named.plain(index)]
     objects.channel.call(Command.NV_UNDEFINE_SPACE, names, b"", [EMPTY])
 
 
-def _increment(objects: Objects, index: int, *, written: bool) -> None:
+def _extend(objects: Objects, index: int, data: bytes, *, written: bool) -> None:
     name = Named(index, _name(index, written=written))
     with objects.hmac_session() as session:
-        objects.channel.call(Command.NV_INCREMENT, [name, name], b"", [session.encrypting()])
+        auths = [session.encrypting(command=True)]
+        objects.channel.call(Command.NV_EXTEND, [name, name], b"", auths, first=data)
 
 
 def _public(index: int, *, written: bool) -> bytes:
-    """TPMS_NV_PUBLIC of a counter (Part 2, 13.5)."""
+    """TPMS_NV_PUBLIC of an extend index (Part 2, 13.5)."""
     attributes = _ATTRIBUTES | (NvAttribute.WRITTEN if written else NvAttribute(0))
-    return Writer().u32(index).u16(Alg.SHA256).u32(attributes).sized(b"").u16(8).bytes()
+    return Writer().u32(index).u16(Alg.SHA256).u32(attributes).sized(b"").u16(SIZE).bytes()
 
 
 def _name(index: int, *, written: bool) -> bytes:

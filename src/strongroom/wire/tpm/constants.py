@@ -51,6 +51,7 @@ class Command(IntEnum):
     NV_DEFINE_SPACE = 0x012A
     CREATE_PRIMARY = 0x0131
     NV_INCREMENT = 0x0134
+    NV_EXTEND = 0x0136
     NV_WRITE = 0x0137
     PCR_RESET = 0x013D
     STARTUP = 0x0144
@@ -150,7 +151,7 @@ class NvAttribute(IntFlag):
 
     OWNER_WRITE = 1 << 1
     AUTH_WRITE = 1 << 2
-    COUNTER = 1 << 4
+    EXTEND = 4 << 4
     OWNER_READ = 1 << 17
     AUTH_READ = 1 << 18
     NO_DA = 1 << 25

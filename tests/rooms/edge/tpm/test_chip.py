@@ -6,17 +6,18 @@ import pytest
 
 from rooms.edge.tpm.bus import Bus
 from rooms.edge.tpm.needs import extend, held, locked_out, owner_password
-from strongroom.edge.tpm import codes, commands, templates
+from strongroom.edge.tpm import codes, commands, nv, templates
 from strongroom.edge.tpm.chip import Tpm, selected
 from strongroom.edge.tpm.commands import Named
 from strongroom.edge.tpm.objects import EMPTY, Blob
 from strongroom.errors import Code, InputError, IntegrityError, InternalError, SetupError, StoreError
 from strongroom.signing import ES256, PublicKey
-from strongroom.wire.tpm.constants import Attribute, Command, Handle
+from strongroom.wire.tpm.constants import Alg, Attribute, Command, Handle, NvAttribute
 from strongroom.wire.tpm.signed import Attest, Signature
 from strongroom.wire.tpm.structs import Public, Writer
 
 SECRET = bytes(range(100, 132))
+RATCHET = nv.RATCHETS + 0x10000  # beside those of devices
 BINDING = hashlib.sha256(b"a request").digest()
 INSIDE = Attribute.FIXED_TPM | Attribute.FIXED_PARENT | Attribute.SENSITIVE_DATA_ORIGIN
 
@@ -211,23 +212,56 @@ def test_what_a_program_that_died_left_is_cleared_away(chip):
         assert held(tpm) == []
 
 
-def test_a_counter_only_rises(chip):
-    """Whoever puts back last week's disk cannot put this back."""
+def test_a_ratchet_only_goes_forward(chip):
+    """C07: whoever puts back last week's disk cannot put this back."""
+
+    def turned(place, data):
+        return hashlib.sha256(place + data).digest()
+
+    first = turned(bytes(32), b"first")
     with Tpm.open(chip.address) as tpm:
-        first = tpm.define_counter()
-        assert tpm.increment_counter() == first + 1
-        with pytest.raises(codes.TpmError) as caught:
-            tpm.define_counter()
-        assert caught.value.bare == codes.NV_DEFINED
+        assert tpm.read_ratchet(RATCHET) is None
+        tpm.begin_ratchet(RATCHET, b"first")
+        assert tpm.read_ratchet(RATCHET) == first
+        tpm.turn_ratchet(RATCHET, b"second")
+        assert tpm.read_ratchet(RATCHET) == turned(first, b"second")
+        tpm.begin_ratchet(RATCHET, b"first")  # beginning again does not begin anew
+        third = turned(turned(first, b"second"), b"first")
     chip.reboot()
     with Tpm.open(chip.address) as tpm:
-        assert tpm.read_counter() == first + 1
-        assert tpm.increment_counter() == first + 2
-        tpm.remove_counter()
-        assert tpm.define_counter() > first + 2  # taking it out and making it anew does not put it back
-        tpm.remove_counter()
-        with pytest.raises(StoreError):
-            tpm.read_counter()
+        assert tpm.read_ratchet(RATCHET) == third
+        tpm.remove_ratchet(RATCHET)
+        assert tpm.read_ratchet(RATCHET) is None
+        with pytest.raises(codes.TpmError):
+            tpm.turn_ratchet(RATCHET, b"third")
+
+
+def test_a_ratchet_that_was_made_and_never_moved_is_gone_on_with(chip):
+    """The process died between making the index and moving it for the first time."""
+    with Tpm.open(chip.address) as tpm:
+        public = Writer().sized(b"").sized(nv._public(RATCHET, written=False)).bytes()
+        tpm._channel.call(Command.NV_DEFINE_SPACE, [Named.plain(Handle.OWNER)], public, [EMPTY])
+        assert tpm.read_ratchet(RATCHET) is None
+        tpm.begin_ratchet(RATCHET, b"first")
+        assert tpm.read_ratchet(RATCHET) == hashlib.sha256(bytes(32) + b"first").digest()
+        tpm.remove_ratchet(RATCHET)
+
+
+def test_an_index_that_can_be_written_does_not_pass_for_a_ratchet(chip):
+    """C07: one of the same size in its place, which its maker may set as he likes."""
+    attributes = nv._ATTRIBUTES & ~NvAttribute.EXTEND
+    plain = Writer().u32(RATCHET).u16(Alg.SHA256).u32(attributes).sized(b"").u16(nv.SIZE).bytes()
+    name = Named(RATCHET, b"whatever: a password is no HMAC")
+    with Tpm.open(chip.address) as tpm:
+        parameters = Writer().sized(b"").sized(plain).bytes()
+        tpm._channel.call(Command.NV_DEFINE_SPACE, [Named.plain(Handle.OWNER)], parameters, [EMPTY])
+        tpm._channel.call(Command.NV_WRITE, [name, name], Writer().sized(bytes(32)).u16(0).bytes(), [EMPTY])
+        assert nv.read(tpm._channel, RATCHET) == bytes(32)
+        assert tpm.read_ratchet(RATCHET) is None
+        for use in (tpm.turn_ratchet, tpm.begin_ratchet):
+            with pytest.raises(codes.TpmError):
+                use(RATCHET, b"first")
+        tpm.remove_ratchet(RATCHET)
 
 
 def test_a_locked_tpm_says_so(chip):
