@@ -14,6 +14,7 @@ from strongroom.canonical import encode, to_base64url
 from strongroom.errors import Code, DeniedError, InputError, IntegrityError, InternalError, RefusedError, StoreError
 from strongroom.server.ports import (
     Account,
+    AttestationRow,
     AuditEvent,
     ChallengeRow,
     Chunks,
@@ -145,6 +146,7 @@ class MemoryTables:
     used: set[bytes] = field(default_factory=set)
     releases: list[ReleaseRow] = field(default_factory=list)
     orders: list[OrderRow] = field(default_factory=list)
+    attestations: list[AttestationRow] = field(default_factory=list)
     audit: list[AuditEvent] = field(default_factory=list)
 
     def copy(self) -> "MemoryTables":
@@ -163,6 +165,7 @@ _UNIQUE: dict[str, tuple[tuple[str, ...], ...]] = {
     "challenges": (("hash",),),
     "releases": (("id",), ("ephemeral",), ("lease_id",)),
     "orders": (("id",),),
+    "attestations": (("device", "kind"),),
 }
 _REFERENCES: dict[str, dict[str, str]] = {
     "users": {"account": "accounts"},
@@ -171,6 +174,7 @@ _REFERENCES: dict[str, dict[str, str]] = {
     "files": {"account": "accounts", "version_id": "versions"},
     "releases": {"account": "accounts", "device": "devices", "version_id": "versions"},
     "orders": {"device": "devices", "version_id": "versions"},
+    "attestations": {"device": "devices"},
 }
 
 
@@ -251,6 +255,22 @@ class MemoryTransaction:
 
     async def devices(self, *, after: str = "", limit: int = 100) -> Sequence[DeviceRow]:
         return _page(self._t.devices, lambda row: row.id, after, limit)
+
+    async def attestations(self, device: str) -> Sequence[AttestationRow]:
+        return sorted((row for row in self._t.attestations if row.device == device), key=lambda row: row.kind)
+
+    async def keep_attestation(self, row: AttestationRow) -> None:
+        mine = (row.device, row.kind)
+        self._t.attestations[:] = [old for old in self._t.attestations if (old.device, old.kind) != mine]
+        self._add("attestations", row)
+
+    async def advance_attestation(self, row: AttestationRow, *, before: AttestationRow) -> bool:
+        wanted = (before.device, before.kind, before.known, before.revision)
+        for index, old in enumerate(self._t.attestations):
+            if (old.device, old.kind, old.known, old.revision) == wanted:
+                self._t.attestations[index] = row
+                return True
+        return False
 
     async def add_entitlement(self, row: Entitlement) -> None:
         self._add("entitlements", row)
@@ -338,6 +358,12 @@ class MemoryTransaction:
     async def use_challenge(
         self, hash_: bytes, *, user: str, device: bytes, purpose: str, now: int
     ) -> ChallengeRow | None:
+        found = await self.challenge(hash_, user=user, device=device, purpose=purpose, now=now)
+        if found is not None:
+            self._t.used.add(hash_)
+        return found
+
+    async def challenge(self, hash_: bytes, *, user: str, device: bytes, purpose: str, now: int) -> ChallengeRow | None:
         found = _first(row for row in self._t.challenges if row.hash == hash_ and hash_ not in self._t.used)
         if (
             found is None
@@ -345,7 +371,6 @@ class MemoryTransaction:
             or found.expires <= now
         ):
             return None
-        self._t.used.add(hash_)
         return found
 
     async def drop_challenges(self, *, before: int) -> None:

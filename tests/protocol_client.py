@@ -15,11 +15,13 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from attested_offices import unattested
 from fakes import FixedClock, MemoryLedger, MemoryStore, MemoryVault
 from strongroom import sealed
 from strongroom.canonical import encode, from_base64url, to_base64url
 from strongroom.sealed.readable import BytesReadable
 from strongroom.server import tokens
+from strongroom.server.attestation import Attestation
 from strongroom.server.checking import Background
 from strongroom.server.counters.memory import MemoryCounters
 from strongroom.server.http.app_admin import create_admin_app
@@ -81,7 +83,14 @@ class SealedModel:
 class Bench:
     """One office over fakes, and clients of both its APIs."""
 
-    def __init__(self, policy: Policy | None = None, ledger: Any = None, store: Any = None, vault: Any = None) -> None:
+    def __init__(
+        self,
+        policy: Policy | None = None,
+        ledger: Any = None,
+        store: Any = None,
+        vault: Any = None,
+        attestation: Attestation | None = None,
+    ) -> None:
         self.clock = FixedClock()
         self.owner, self.release_key = SigningKey.generate(ED25519), SigningKey.generate(ED25519)
         self.order_key = SigningKey.generate(ED25519)
@@ -113,6 +122,7 @@ class Bench:
             trust=self.trust,
             trust_documents=(trust_file.split(trust_file.encode(self.trust, (self.owner,))),),
             policy=policy or Policy(),
+            attestation=attestation or unattested(),
             public_url=DEVICES,
             admin_url=ADMIN,
             now=self.clock,

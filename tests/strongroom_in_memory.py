@@ -13,12 +13,14 @@ from typing import Any, BinaryIO, Self
 
 import httpx
 
+from attested_offices import unattested
 from fakes import FixedClock, MemoryLedger, MemoryStore, MemoryVault
 from strongroom.edge import client
 from strongroom.edge.clock import Reading
 from strongroom.edge.keystore.file import FileKeystore
 from strongroom.operator.office import OfficeClient
 from strongroom.server import tokens
+from strongroom.server.attestation import Attestation
 from strongroom.server.checking import Background
 from strongroom.server.counters.memory import MemoryCounters
 from strongroom.server.http.app_admin import create_admin_app
@@ -39,7 +41,7 @@ YEAR = 366 * 86_400
 class Street:
     """One strongroom, its people and its devices. Use as a context manager."""
 
-    def __init__(self, folder: Path, policy: Policy | None = None) -> None:
+    def __init__(self, folder: Path, policy: Policy | None = None, attestation: Attestation | None = None) -> None:
         self.folder = folder
         self.clock = FixedClock()
         self.owners = (SigningKey.generate(ED25519), SigningKey.generate(ML_DSA_65))
@@ -73,6 +75,7 @@ class Street:
             trust=trust,
             trust_documents=(trust_file.split(document),),
             policy=policy or Policy(),
+            attestation=attestation or unattested(),
             public_url=DEVICES,
             admin_url=ADMIN,
             now=self.clock,
@@ -113,7 +116,13 @@ class Street:
             self.admin.post("entitlements", value={"account": name, "model": model})
         return str(self.admin.post("tokens", value={"user": name})["token"])
 
-    def device(self, name: str, token: str | None = None, wire: "Wire | None" = None) -> client.Room:
+    def device(
+        self,
+        name: str,
+        token: str | None = None,
+        wire: "Wire | None" = None,
+        attestor: client.Attestor | None = None,
+    ) -> client.Room:
         """Open a device of its own; with a token it is enrolled."""
         home = self.folder / name
         return client.open_room(
@@ -124,6 +133,7 @@ class Street:
             trust=self.trust_path,
             connector=lambda _: wire or Wire(self, DEVICES),
             clocks=lambda: Reading(self.clock(), self.clock(), "boot"),
+            attestor=attestor,
         )
 
     async def send(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> Response:

@@ -14,6 +14,7 @@ from strongroom.server.ledger.engine import sqlite_url
 from strongroom.server.ledger.sql import SqlLedger
 from strongroom.server.ports import (
     Account,
+    AttestationRow,
     AuditEvent,
     ChallengeRow,
     DeviceRow,
@@ -39,6 +40,7 @@ FILE = StoredFile(
 )
 CHALLENGE = ChallengeRow(b"h" * 32, "us_1", b"t" * 32, "release", "digits", 1060)
 RELEASE = ReleaseRow("re_1", "de_1", "ac_1", "ve_1", b"r" * 32, b"e" * 32, "le_1", 2000, 1000)
+ATTESTED = AttestationRow("de_1", "tpm", '{"counter":1}', 1, 1000, 1000, "aa" * 32, b"m" * 32)
 ORDER = OrderRow("or_1", "de_1", "digits", "1.0", "ve_1", b"payload", '["a.b.c"]', 1000, 2000, "op_1")
 
 
@@ -122,6 +124,8 @@ def test_what_is_not_there_is_none(run):
             assert await tx.release("re_9") is None
             assert await tx.release_of_lease("le_9") is None
             assert await tx.order("or_9") is None
+            assert await tx.attestations("de_1") == await tx.attestations("de_9") == []
+            assert not await tx.advance_attestation(ATTESTED, before=ATTESTED)
             assert await tx.holdings("de_1") == await tx.holdings("de_9") == await tx.orders("de_1") == []
             assert await tx.holders("ve_1", now=1) == await tx.holders("ve_9", now=1) == []
             assert await tx.pending_orders("de_1", "digits", now=1) == await tx.standings(["digits"]) == []
@@ -258,6 +262,9 @@ def test_an_ephemeral_key_is_served_once(run):
         pytest.param(lambda tx: tx.add_release(dataclasses.replace(RELEASE, device="de_9")), id="release to no device"),
         pytest.param(lambda tx: tx.add_order(dataclasses.replace(ORDER, device="de_9")), id="order to no device"),
         pytest.param(lambda tx: tx.add_order(dataclasses.replace(ORDER, version_id="ve_9")), id="order of no version"),
+        pytest.param(
+            lambda tx: tx.keep_attestation(dataclasses.replace(ATTESTED, device="de_9")), id="attested key of no device"
+        ),
     ],
 )
 def test_a_row_cannot_name_what_is_not_there(run, add):
@@ -322,6 +329,22 @@ def test_only_its_owner_uses_a_challenge_and_a_failed_try_leaves_it(run, other):
             assert await tx.use_challenge(**mine) == CHALLENGE
         async with ledger.begin() as tx:
             assert await tx.use_challenge(**mine) is None
+
+    run(test)
+
+
+def test_a_challenge_that_is_looked_at_stays(run):
+    async def test(ledger: Ledger) -> None:
+        mine = {"user": "us_1", "device": b"t" * 32, "purpose": "release", "now": 1059}
+        async with ledger.begin() as tx:
+            await tx.add_challenge(CHALLENGE)
+        async with ledger.begin() as tx:
+            assert await tx.challenge(b"h" * 32, **mine) == await tx.challenge(b"h" * 32, **mine) == CHALLENGE
+            for other in ({"user": "us_2"}, {"device": b"x" * 32}, {"purpose": "enrol"}, {"now": 1060}):
+                assert await tx.challenge(b"h" * 32, **(mine | other)) is None
+            assert await tx.challenge(b"x" * 32, **mine) is None
+            assert await tx.use_challenge(b"h" * 32, **mine) == CHALLENGE
+            assert await tx.challenge(b"h" * 32, **mine) is None
 
     run(test)
 
@@ -644,5 +667,49 @@ def test_orders_pend_until_they_are_reported_or_over(run):
             await tx.note_withdrawn("or_0", at=1900)
             assert await tx.pending_orders("de_1", "digits", now=1999) == []
             assert await tx.order("or_0") == dataclasses.replace(fetched[1], withdrawn=1900)
+
+    run(test)
+
+
+def test_one_attested_key_of_each_kind_is_remembered(run):
+    async def test(ledger: Ledger) -> None:
+        app, anew = (
+            dataclasses.replace(ATTESTED, kind="app-attest"),
+            dataclasses.replace(ATTESTED, known="{}", revision=9),
+        )
+        async with ledger.begin() as tx:
+            await tx.keep_attestation(ATTESTED)
+            await tx.keep_attestation(app)
+            assert await tx.attestations("de_1") == [app, ATTESTED]
+            await tx.keep_attestation(anew)
+        async with ledger.begin() as tx:
+            assert await tx.attestations("de_1") == [app, anew]
+            assert type((await tx.attestations("de_1"))[0].mac) is bytes
+            assert await tx.attestations("de_2") == []
+
+    run(test)
+
+
+def test_of_fifty_that_judged_by_one_state_one_advances_it(run):
+    """B08: a counter is moved by comparing and setting, so whoever judged by an older state loses."""
+
+    async def test(ledger: Ledger) -> None:
+        steps = [dataclasses.replace(ATTESTED, known=f"{number}", revision=2) for number in range(50)]
+        async with ledger.begin() as tx:
+            await tx.keep_attestation(ATTESTED)
+            await tx.keep_attestation(dataclasses.replace(ATTESTED, kind="app-attest"))
+
+        async def advance(row: AttestationRow) -> bool:
+            async with ledger.begin() as tx:
+                return await tx.advance_attestation(row, before=ATTESTED)
+
+        won = await asyncio.gather(*map(advance, steps))
+        assert won.count(True) == 1
+        async with ledger.begin() as tx:
+            app, kept = await tx.attestations("de_1")
+            assert (app.revision, kept) == (1, steps[won.index(True)])
+            for stale in ({"revision": 1}, {"known": "other"}, {"kind": "app-attest"}, {"device": "de_9"}):
+                assert not await tx.advance_attestation(ATTESTED, before=dataclasses.replace(kept, **stale))
+            assert await tx.advance_attestation(dataclasses.replace(kept, revision=3), before=kept)
 
     run(test)

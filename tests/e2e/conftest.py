@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.cli.demo.processes import Server, clean_environment, free_ports
+from swtpm import chip, other_chip  # noqa: F401 - fixtures are found by their names
 
 SECONDS = 60  # for any one command; a hang is a failure, not a slow pass
 

@@ -65,6 +65,15 @@ test("the seed of a key is overwritten, whatever comes of opening", () => {
   assert.deepEqual(seed, Buffer.alloc(32));
 });
 
+test("a grant that is wrapped for a TPM is refused in plain words, and its seed overwritten", () => {
+  const seed = Buffer.alloc(32, 7);
+  const grant = { files: [{}], sealed: Buffer.alloc(88), credential: Buffer.alloc(4) };
+  assert.throws(() => openGrant({ grant, payload: Buffer.from("{}") }, { kem: X25519, seed }, Buffer.alloc(32)), {
+    code: "sealed-key", message: /wrapped for one TPM/,
+  });
+  assert.deepEqual(seed, Buffer.alloc(32));
+});
+
 test("sizes come before parsing", () => {
   assert.throws(() => verifyTrust(Buffer.alloc(1_048_577, " ")), { code: "json-too-large" });
   const chain = TRANSCRIPTS.find(({ name }) => name === "trust-chain").checks.find(({ name }) => name === "first");
@@ -77,6 +86,12 @@ test("a refusal says what, where and what next, and nothing it was given", () =>
   const error = new ProtocolError("sealed-key", "grant");
   assert.match(error.message, /^sealed-key: .* \(grant\)$/);
   assert.ok(error.next.length > 0 && !error.unsupported);
+});
+
+test("what attestation comes to is told apart", () => {
+  for (const code of ["evidence", "attestation-needed"]) {
+    assert.deepEqual(readProblem(403, JSON.stringify({ code })), { code, family: "RefusedError", exit: 6 });
+  }
 });
 
 test("a hostile body of a refusal is a refusal like any other", () => {

@@ -16,6 +16,7 @@ from strongroom.cli.options import PATH, home_option, json_option
     examples=[
         "strongroom enrol --trust trust.json --token-file ada.token",
         "strongroom enrol --server https://models.example.com:8443 --trust trust.json --token-file ada.token",
+        "strongroom enrol --tpm /dev/tpmrm0 --trust trust.json --token-file ada.token",
     ],
 )
 @click.option("--server", metavar="URL", help="The device API. [default: the one that the trust file names]")
@@ -25,18 +26,33 @@ from strongroom.cli.options import PATH, home_option, json_option
 @click.option(
     "--token-file", type=PATH, metavar="FILE", help="The user's token. [default: STRONGROOM_TOKEN, else a prompt]"
 )
+@click.option(
+    "--tpm",
+    metavar="ADDRESS",
+    help="Keep this device's keys in a TPM, and let it vouch for the device: a device file, a socket, or HOST:PORT.",
+)
 @home_option
 @json_option
 def enrol(
-    server: str | None, trust_file: Path | None, token_file: Path | None, *, home: Path | None, as_json: bool
+    server: str | None,
+    trust_file: Path | None,
+    token_file: Path | None,
+    tpm: str | None,
+    *,
+    home: Path | None,
+    as_json: bool,
 ) -> None:
-    """Enrol this installation, with a token of its user."""
+    """Enrol this installation, with a token of its user.
+
+    A device that was enrolled with a TPM finds it by itself afterwards; again with --tpm it attests its key anew.
+    """
     from strongroom.cli.places import await_local, device_home
     from strongroom.edge.client import connect
     from strongroom.operator.office import check_address
 
     token = _token(token_file)
-    with connect(None if server is None else check_address(server), home=device_home(home), trust=trust_file) as room:
+    address = None if server is None else check_address(server)
+    with connect(address, home=device_home(home), trust=trust_file, tpm=tpm) as room:
         await_local(room.trust.server)
         identity = room.enrol(token)
     if as_json:

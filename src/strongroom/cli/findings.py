@@ -73,7 +73,7 @@ def machine() -> Iterator[Finding]:
 
 def device(home: Path, now: int) -> Iterator[Finding]:
     """Look at a device directory, without changing anything in it."""
-    from strongroom.edge.keystore.file import FileKeystore
+    from strongroom.edge.keystore.opening import open_keystore
     from strongroom.edge.store import KEYS, Store
     from strongroom.wire import trust
 
@@ -81,7 +81,7 @@ def device(home: Path, now: int) -> Iterator[Finding]:
         yield Finding("device", "ok", f"none at {home}")
         return
     yield from modes("device files", [home, *home.iterdir(), *(home / KEYS).glob("*")])
-    keystore = FileKeystore(home / KEYS)
+    keystore = open_keystore(home / KEYS)
     state = Store(home, keystore).read()
     if state is None or state.identity is None:
         yield Finding("device", "warn", "not enrolled", "run: strongroom enrol --trust FILE")
@@ -105,7 +105,7 @@ def device(home: Path, now: int) -> Iterator[Finding]:
         yield Finding("models", "bad", f"damaged: {', '.join(damaged)}", f"run: strongroom pull {damaged[0]}")
     if keystore.strength == "file":
         what = "keys lie in files: whoever copies the device directory can open its models"
-        yield Finding("keystore", "warn", what, "use a machine with a TPM or a platform keystore for anything valuable")
+        yield Finding("keystore", "warn", what, "enrol with --tpm on a machine that has a TPM, for anything valuable")
     yield disk("device disk", home)
 
 

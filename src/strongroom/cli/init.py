@@ -65,6 +65,7 @@ def init(
         "directory": str(made.directory),
         "config": str(made.config),
         "trust": str(made.trust),
+        "attestation": str(made.attestation),
         "admin_token": str(made.admin_token),
         "owner_key": str(made.owner_key),
         "public_url": made.public_url,
@@ -77,6 +78,7 @@ def init(
     printing.note(
         f"move {made.owner_key} to a place that is not connected: whoever holds it signs models and trust files"
     )
+    printing.note(f"WARNING: devices that prove nothing are served; {made.attestation} says what models ask of devices")
     if passphrase_file is None:
         printing.note("the key that opens the keyring lies beside it; --passphrase-file FILE keeps them apart")
     printing.note(f"next: strongroom serve --config {made.config}")

@@ -28,6 +28,7 @@ def office(config: Path, now: int) -> Iterator[Finding]:
     yield from examined("keyring", lambda: _keyring(settings))
     yield from examined("database", lambda: _database(settings))
     yield from examined("trust", lambda: _trust(settings, now))
+    yield from examined("attestation", lambda: _attestation(settings, now))
     yield from examined("certificate", lambda: _certificate(settings, now))
     yield from examined("TLS", lambda: _tls(settings))
     yield from examined("disk", lambda: _disk(settings))
@@ -45,6 +46,19 @@ def _trust(settings: "Settings", now: int) -> Iterator[Finding]:
         yield Finding("deposit key", "warn", "the trust file names none: nobody can publish", _RENEW_TRUST)
     else:
         yield ending("deposit key", max(one.expires for one in document.deposit), now, _RENEW_TRUST)
+
+
+def _attestation(settings: "Settings", now: int) -> Iterator[Finding]:
+    """Read the attestation policy and what it names, as the server does, and repeat what is said loudly."""
+    from strongroom.server.wiring import open_attestation
+
+    path = settings.resolve(settings.attestation)
+    policies = open_attestation(settings, now=lambda: now).policies
+    said = policies.loud()
+    for one in said:
+        yield Finding("attestation", "warn", one, f"say in {path} what models ask of devices")
+    if not said:
+        yield Finding("attestation", "ok", f"version {policies.version}")
 
 
 def _keyring(settings: "Settings") -> Iterator[Finding]:

@@ -2,7 +2,8 @@
 
 import hashlib
 
-from strongroom.edge import facts
+from strongroom.edge import attesting, facts
+from strongroom.edge.evidence import Attestor
 from strongroom.edge.exchange import Line, Token
 from strongroom.edge.state import Identity
 from strongroom.errors import Code, StrongroomError
@@ -14,7 +15,7 @@ from strongroom.wire.proofs import prove
 PATH = "/v1/devices"
 
 
-def enrol(line: Line, user_token: str) -> Identity:
+def enrol(line: Line, user_token: str, attestor: Attestor | None = None) -> Identity:
     """Show a user's token and the device key; return who the office says this device is.
 
     The same key enrolled again by the same user keeps its identifier and gets a fresh token.
@@ -22,10 +23,13 @@ def enrol(line: Line, user_token: str) -> Identity:
     Args:
         line: the way to the office, signing with the device key.
         user_token: the user's access token; used here and never kept.
+        attestor: what vouches for this device.
 
     Raises:
         InputError: CONFLICT, if another user's token enrolled this device.
-        DeniedError: UNAUTHENTICATED, TOKEN, PROOF, CHALLENGE, or EVIDENCE.
+        DeniedError: UNAUTHENTICATED, TOKEN, PROOF, CHALLENGE.
+        RefusedError: EVIDENCE or ATTESTATION_NEEDED, for evidence that does not convince.
+        StrongroomError: as the attestor.
         UnreachableError: no connection, a wrong pin, an answer that is no answer.
         IntegrityError: SHAPE or JSON_NOT_CANONICAL, if the answer is malformed.
     """
@@ -34,7 +38,8 @@ def enrol(line: Line, user_token: str) -> Identity:
     device = facts.describe(None)
     key = line.signer.public
     binding = Binding.enrol(challenge=challenge, device_key=thumbprint(key), platform=device.platform)
-    unproven = EnrolRequest(challenge, key, device, (), "")
+    evidence = attesting.of_enrolment(attestor, line, challenge, binding, token)
+    unproven = EnrolRequest(challenge, key, device, evidence, "")
     request = prove(unproven, line.signer, binding, "POST", line.url(PATH), user_token)
     try:
         answer = EnrolAnswer.from_bytes(line.post(PATH, request.to_bytes(), token, limit=EnrolAnswer.LIMIT))

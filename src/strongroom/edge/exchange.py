@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from strongroom.edge.clock import Reading
+from strongroom.edge.evidence import Attestor
 from strongroom.signing import Signer
 from strongroom.transport import Pinned, raise_problem
 from strongroom.wire import dpop
@@ -89,6 +90,7 @@ class Line:
     signer: Signer
     clocks: Callable[[], Reading]
     random: Callable[[int], bytes] = os.urandom
+    attestor: Attestor | None = None  # what vouches for this device, if anything does
     _skew: int = 0  # seconds to add to our wall clock for the office's
 
     def challenge(self, purpose: str, model: str | None, token: Token) -> ChallengeAnswer:

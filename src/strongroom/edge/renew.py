@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from strongroom.edge import clock, facts, tombstones, wiping
+from strongroom.edge import attesting, clock, facts, tombstones, wiping
 from strongroom.edge.clock import Reading
 from strongroom.edge.enrol import thumbprint
 from strongroom.edge.exchange import Line, Token
@@ -150,7 +150,8 @@ def ask(
         version=install.version,
     )
     path = PATH.format(held.lease_id)
-    unproven = RenewRequest(challenge.challenge, _selector(install, wanted), device, (), signals, "")
+    evidence = attesting.of_request(line.attestor, binding)
+    unproven = RenewRequest(challenge.challenge, _selector(install, wanted), device, evidence, signals, "")
     body = prove(unproven, line.signer, binding, "POST", line.url(path), identity.token).to_bytes()
     asked = line.clocks()
     answer = RenewAnswer.from_bytes(line.post(path, body, token, limit=RenewAnswer.LIMIT))

@@ -6,7 +6,7 @@ The key pair is made for one request, never written down, and destroyed before t
 import hashlib
 from dataclasses import dataclass, field
 
-from strongroom.edge import facts
+from strongroom.edge import attesting, facts
 from strongroom.edge.clock import Reading
 from strongroom.edge.enrol import thumbprint
 from strongroom.edge.exchange import Line, Token
@@ -63,8 +63,9 @@ def ask(
 
     Raises:
         DeniedError: the account or device may not have it, or it does not exist: one answer for both.
-        RefusedError: TRUST_EXPIRED, GRANT_ROLLBACK, GRANT_FROZEN, LEASE_EXPIRED.
+        RefusedError: TRUST_EXPIRED, GRANT_ROLLBACK, GRANT_FROZEN, LEASE_EXPIRED; EVIDENCE, ATTESTATION_NEEDED.
         IntegrityError: SIGNATURE, GRANT_MISMATCH, LEASE_MISMATCH, SEALED_KEY, SHAPE.
+        SetupError, StoreError: of what vouches for this device.
         UnreachableError: no connection, a wrong pin, an answer that is no answer.
     """
     token = Token("DPoP", identity.token)
@@ -97,7 +98,7 @@ def ask(
             kem=kem,
             public_key=ephemeral.public,
             device=device,
-            evidence=(),
+            evidence=attesting.of_request(line.attestor, binding),
             signals=signals,
             proof="",
             have=held,
@@ -121,7 +122,8 @@ def ask(
         lease = _checked_lease(grant, trust, identity, key)
         if grant.sealed is None and have is not None and not _is_whole(grant, have):
             raise IntegrityError(Code.GRANT_MISMATCH, "a grant without keys names other files than are here")
-        return Release(grant, lease, asked, open_grant(grant, ephemeral, binding))
+        activate = None if line.attestor is None else line.attestor.open_credential
+        return Release(grant, lease, asked, open_grant(grant, ephemeral, binding, activate))
     finally:
         ephemeral.destroy()
 

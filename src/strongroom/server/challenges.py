@@ -55,12 +55,30 @@ async def use(office: Office, caller: Caller, challenge: bytes, purpose: str, vi
             _hash(challenge), user=caller.user.id, device=thumbprint(caller.key), purpose=purpose, now=visit.now
         )
     if row is None:
-        raise DeniedError(
-            Code.CHALLENGE,
-            "the challenge is unknown, used or too old",
-            next_step="ask for a new challenge and try again",
-        )
+        raise _refused()
     return row
+
+
+async def look(office: Office, caller: Caller, challenge: bytes, purpose: str, visit: Visit) -> None:
+    """See that a challenge is outstanding, without using it up.
+
+    Raises:
+        DeniedError: CHALLENGE, as `use`.
+    """
+    async with office.ledger.begin() as tx:
+        row = await tx.challenge(
+            _hash(challenge), user=caller.user.id, device=thumbprint(caller.key), purpose=purpose, now=visit.now
+        )
+    if row is None:
+        raise _refused()
+
+
+def _refused() -> DeniedError:
+    return DeniedError(
+        Code.CHALLENGE,
+        "the challenge is unknown, used or too old",
+        next_step="ask for a new challenge and try again",
+    )
 
 
 def _hash(challenge: bytes) -> bytes:

@@ -2,11 +2,13 @@
 
 from strongroom import canonical
 from strongroom.errors import Code, DeniedError, InputError, RefusedError, StrongroomError
-from strongroom.server import challenges
+from strongroom.server import challenges, enrolled_keys
 from strongroom.server.audit import Event, event
+from strongroom.server.enrolled_keys import EnrolledKeys
 from strongroom.server.identify import ACTIVE, UserCaller, Visit, thumbprint
 from strongroom.server.office import Office
 from strongroom.server.ports import DeviceRow, Transaction
+from strongroom.server.weighing import AttestationRefusedError
 from strongroom.signing import ED25519, ES256
 from strongroom.wire import dpop, proofs
 from strongroom.wire.binding import Binding
@@ -24,18 +26,19 @@ async def enrol(office: Office, caller: UserCaller, request: EnrolRequest, visit
     Raises:
         DeniedError: CHALLENGE or PROOF.
         InputError: ARGUMENT if the request contradicts its proof; CONFLICT if the key is another user's device.
-        RefusedError: EVIDENCE for evidence nobody here can judge; FORBIDDEN for a blocked device.
+        RefusedError: EVIDENCE or ATTESTATION_NEEDED for evidence that no rules take; FORBIDDEN for a blocked device.
     """
     try:
         await challenges.use(office, caller, request.challenge, challenges.ENROL, visit)
-        _check(caller, request, visit)
-        return await _record(office, caller, request, visit)
+        binding = _check(caller, request, visit)
+        keys = await enrolled_keys.judged(office, request.challenge, request.evidence, binding, visit)
+        return await _record(office, caller, request, keys, visit)
     except StrongroomError as error:
         await _refused(office, caller, error, visit)
         raise
 
 
-def _check(caller: UserCaller, request: EnrolRequest, visit: Visit) -> None:
+def _check(caller: UserCaller, request: EnrolRequest, visit: Visit) -> Binding:
     if request.public_key != caller.key or caller.key.alg not in DEVICE_KEYS:
         raise InputError(
             Code.ARGUMENT, "the key to enrol must be the key of the proof, ES256 or Ed25519", where="public_key"
@@ -54,18 +57,19 @@ def _check(caller: UserCaller, request: EnrolRequest, visit: Visit) -> None:
         expected_body=proofs.body_without_proof(request),
         expected_token=caller.token,
     )
-    if request.evidence:
-        # Fails closed: evidence that is not judged must not look as if it had been.
-        raise RefusedError(Code.EVIDENCE, "this office judges no such evidence", where=request.evidence[0].kind)
+    return binding
 
 
-async def _record(office: Office, caller: UserCaller, request: EnrolRequest, visit: Visit) -> EnrolAnswer:
+async def _record(
+    office: Office, caller: UserCaller, request: EnrolRequest, keys: EnrolledKeys, visit: Visit
+) -> EnrolAnswer:
     async with office.ledger.begin() as tx:
         known = await tx.device_by_thumbprint(thumbprint(caller.key))
         if known is None:
-            device = await _add(office, tx, caller, request, visit)
+            device = await _add(office, tx, caller, request, keys, visit)
         else:
-            device = await _renew(tx, known, caller, request, visit)
+            device = await _renew(tx, known, caller, request, keys, visit)
+        await keys.keep(tx, office, device, caller.user.id, visit)
     jkt = dpop.jkt(caller.key)
     token, expires = office.tokens.device_token(
         device, jkt, now=visit.now, seconds=office.policy.device_token_seconds, random=office.random
@@ -73,7 +77,9 @@ async def _record(office: Office, caller: UserCaller, request: EnrolRequest, vis
     return EnrolAnswer(device, caller.account.id, token, expires, visit.now)
 
 
-async def _add(office: Office, tx: Transaction, caller: UserCaller, request: EnrolRequest, visit: Visit) -> str:
+async def _add(
+    office: Office, tx: Transaction, caller: UserCaller, request: EnrolRequest, keys: EnrolledKeys, visit: Visit
+) -> str:
     row = DeviceRow(
         id=office.new_id("dev"),
         account=caller.account.id,
@@ -90,13 +96,20 @@ async def _add(office: Office, tx: Transaction, caller: UserCaller, request: Enr
     await tx.add_device(row)
     await tx.add_audit(
         event(
-            Event.DEVICE_ENROLLED, at=visit.now, actor=caller.user.id, subject=row.id, platform=request.device.platform
+            Event.DEVICE_ENROLLED,
+            at=visit.now,
+            actor=caller.user.id,
+            subject=row.id,
+            platform=request.device.platform,
+            **keys.facts(),
         )
     )
     return row.id
 
 
-async def _renew(tx: Transaction, known: DeviceRow, caller: UserCaller, request: EnrolRequest, visit: Visit) -> str:
+async def _renew(
+    tx: Transaction, known: DeviceRow, caller: UserCaller, request: EnrolRequest, keys: EnrolledKeys, visit: Visit
+) -> str:
     if known.user != caller.user.id:
         raise InputError(
             Code.CONFLICT, "this key belongs to a device of another user", next_step="enrol with a fresh key"
@@ -104,7 +117,9 @@ async def _renew(tx: Transaction, known: DeviceRow, caller: UserCaller, request:
     if known.state != ACTIVE:
         raise RefusedError(Code.FORBIDDEN, "this device is blocked", where=known.id)
     await tx.touch_device(known.id, facts=_facts(request), seen=visit.now)
-    await tx.add_audit(event(Event.DEVICE_RENEWED, at=visit.now, actor=caller.user.id, subject=known.id))
+    await tx.add_audit(
+        event(Event.DEVICE_RENEWED, at=visit.now, actor=caller.user.id, subject=known.id, **keys.facts())
+    )
     return known.id
 
 
@@ -119,6 +134,8 @@ async def _refused(office: Office, caller: UserCaller, error: StrongroomError, v
         else Event.DEVICE_REFUSED
     )
     async with office.ledger.begin() as tx:
+        if isinstance(error, AttestationRefusedError):
+            await tx.add_audit(error.event(caller.user.id, caller.account.id, visit))
         await tx.add_audit(
             event(
                 name,

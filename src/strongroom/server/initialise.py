@@ -38,6 +38,7 @@ FIRST_ADMIN = "admin"
 _DIRECTORIES = ("database", "keys", "objects", "owner", "tls")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*\Z")
 _TEMPLATE = Path(__file__).with_name("strongroom.toml.template")
+_POLICY = Path(__file__).with_name("attestation.toml.template")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Initialised:
         directory: the new strongroom, absolute.
         config: its strongroom.toml.
         trust: trust.json, for devices and publishers.
+        attestation: its attestation.toml, which asks nothing of devices yet.
         admin_token: file with the first admin's token.
         owner_key: the owners' signing keys; to be moved to a place that is not connected.
         public_url: where devices reach it.
@@ -58,6 +60,7 @@ class Initialised:
     directory: Path
     config: Path
     trust: Path
+    attestation: Path
     admin_token: Path
     owner_key: Path
     public_url: str
@@ -107,6 +110,7 @@ def init(
         try:
             made = _build(draft, names, urls, now, passphrase, random)
             ports = (device_port, admin_port)
+            write(draft / "attestation.toml", _POLICY.read_bytes())
             write(draft / FILE_NAME, _config(names[0], urls, ports, passphrase is None, passphrase_file))
             new_directory.place(draft, target, last=FILE_NAME)
         finally:
@@ -117,6 +121,7 @@ def init(
         directory=target,
         config=target / FILE_NAME,
         trust=target / "trust.json",
+        attestation=target / "attestation.toml",
         admin_token=target / "admin.token",
         owner_key=target / "owner/owner.key",
         public_url=urls[0],

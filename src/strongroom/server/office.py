@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from strongroom.canonical import to_base64url
+from strongroom.server.attestation import Attestation
 from strongroom.server.policy import Policy
 from strongroom.server.ports import Counters, KeyVault, Ledger, ObjectStore
 from strongroom.server.tokens import TokenIssuer
@@ -33,6 +34,7 @@ class Office:
         trust: the newest trust document, read.
         trust_documents: every signed trust document; index 0 is version 1.
         policy: lifetimes and algorithms.
+        attestation: what each model asks of a device, and how that is judged; there is no default.
         public_url: where devices reach the device API, without a trailing slash; proofs are made over it.
         admin_url: where operators reach the admin API, or "".
         now: Unix seconds; asked once an operation.
@@ -50,6 +52,7 @@ class Office:
     trust: Trust
     trust_documents: tuple[tuple[str, ...], ...] = field(repr=False)
     policy: Policy
+    attestation: Attestation
     public_url: str
     admin_url: str
     now: Callable[[], int]

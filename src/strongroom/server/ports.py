@@ -211,6 +211,20 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
+class AttestationRow:
+    """What is remembered of a device's attested key, one of each kind of evidence that refers to an earlier one."""
+
+    device: str
+    kind: str  # of the evidence: app-attest or tpm
+    known: str  # canonical JSON of attest.claims.Known: keys, counter, clock
+    revision: int  # rises with every change
+    attested: int  # when the key itself was attested
+    verified: int  # when evidence by it was last accepted
+    policy: str  # SHA-256 of the rules that accepted it, hexadecimal
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What a channel points to, and the state of that version."""
 
@@ -250,6 +264,12 @@ class Transaction(Protocol):
     async def set_device_state(self, id_: str, state: str) -> None: ...
     async def devices(self, *, after: str = "", limit: int = 100) -> Sequence[DeviceRow]: ...  # by id
 
+    async def attestations(self, device: str) -> Sequence[AttestationRow]: ...  # by kind
+    async def keep_attestation(self, row: AttestationRow) -> None: ...  # in the place of the one of its kind
+    async def advance_attestation(self, row: AttestationRow, *, before: AttestationRow) -> bool:
+        """Put `row` in the place of `before` in one atomic update; False if that is not what is there any more."""
+        ...
+
     async def add_entitlement(self, row: Entitlement) -> None: ...
     async def entitlements(self, account: str, model: str) -> Sequence[Entitlement]: ...
     async def remove_entitlement(self, id_: str) -> bool: ...
@@ -278,6 +298,9 @@ class Transaction(Protocol):
         """Use the challenge up in one atomic update; None if unknown, used, expired or another's."""
         ...
 
+    async def challenge(
+        self, hash_: bytes, *, user: str, device: bytes, purpose: str, now: int
+    ) -> ChallengeRow | None: ...  # as `use_challenge`, but it stays
     async def drop_challenges(self, *, before: int) -> None: ...
     async def add_release(self, row: ReleaseRow) -> None: ...  # KEY_REUSED if `ephemeral` is known
     async def release(self, id_: str) -> ReleaseRow | None: ...

@@ -2,30 +2,33 @@
 
 Cheap before costly. When `release` is called, HTTP has checked sizes and schema and `identify` the token and its
 proof; what follows is in this order and no other: challenge used up · proof · no wipe order pending · entitlement ·
-evidence · objects there · keys unwrapped · one transaction that looks at orders and entitlement again, with the
-release row and its audit row · answer.
+evidence · objects there · keys unwrapped · one transaction that looks at orders and entitlement again and moves the
+attested key's counter on, with the release row and its audit row · answer.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 
 from strongroom import canonical
-from strongroom.errors import Code, DeniedError, InputError, RefusedError, StoreError, StrongroomError
+from strongroom.attest import tpm
+from strongroom.errors import Code, DeniedError, InputError, StoreError, StrongroomError
 from strongroom.sealed.keys import ModelKey
 from strongroom.sealed.wiping import wipe
-from strongroom.server import challenges, entitled, wipe_orders
+from strongroom.server import attested, challenges, entitled, wipe_orders
+from strongroom.server.attested import Attested
 from strongroom.server.audit import Event, event
 from strongroom.server.entitled import Entitled
 from strongroom.server.identify import DeviceCaller, Visit
 from strongroom.server.office import Office
-from strongroom.server.ports import AuditEvent, KeyVault, ReleaseRow, StoredFile
+from strongroom.server.ports import AuditEvent, ReleaseRow, StoredFile
+from strongroom.server.weighing import AttestationRefusedError
 from strongroom.wire import grant as grants
-from strongroom.wire import hpke, proofs
+from strongroom.wire import hpke, proofs, second_secret
 from strongroom.wire import lease as leases
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import (
     Device,
-    Evidence,
     Grant,
     GrantFile,
     Latest,
@@ -33,6 +36,7 @@ from strongroom.wire.messages import (
     ReleaseAnswer,
     ReleaseRequest,
 )
+from strongroom.wire.tpm.structs import Public
 from strongroom.wire.trust import check_fresh
 
 
@@ -52,7 +56,8 @@ async def release(
         InputError: KEM_UNSUPPORTED or PUBLIC_KEY, before anything is used up.
         DeniedError: CHALLENGE, PROOF, or NOT_FOUND for "not yours" and "not there" alike, and for what no device
             would take; TOKEN for who was barred meanwhile.
-        RefusedError: TRUST_EXPIRED, before anything is used up; ORDER_PENDING, EVIDENCE, KEY_REUSED.
+        RefusedError: TRUST_EXPIRED, before anything is used up; ORDER_PENDING, EVIDENCE, ATTESTATION_NEEDED,
+            KEY_REUSED.
         IntegrityError: VAULT_REFUSED if a wrapped key was altered or moved.
         StoreError: STORE_IO if the object is not there; DATABASE.
     """
@@ -62,17 +67,18 @@ async def release(
         record = await challenges.use(office, caller, request.challenge, challenges.RELEASE, visit)
         binding = _check_proof(caller, request, record.model, visit)
         found = await _find(office, caller, request, visit)
-        check_evidence(request.evidence)
+        proven = await attested.judged(office, caller.device.id, request.model, request.evidence, binding, visit)
         await check_objects(office, found.files)
-        grant, row = _decide(office, caller, request, body, found, visit)
+        grant, row = _decide(office, caller, request, body, found, proven, visit)
         if not _has_newest(request, found):
-            grant = _seal(office.vault, grant, binding, found)
+            grant = _seal(office, grant, binding, found, proven)
         async with office.ledger.begin() as tx:
             await wipe_orders.refuse_pending(tx, caller.device.id, request.model, visit.now)  # one may just have come
             await entitled.still(tx, office, caller, found, visit.now, selector=request.version)
+            await proven.advance(tx)
             await tx.add_release(row)
             await tx.touch_device(caller.device.id, facts=facts(request.device), seen=visit.now)
-            await tx.add_audit(_granted(caller, request, found, grant, visit))
+            await tx.add_audit(_granted(caller, request, found, grant, proven, visit))
     except StrongroomError as error:
         await refused(office, Event.RELEASE_REFUSED, caller, f"{request.model}@{request.version}", error, visit)
         raise
@@ -127,13 +133,6 @@ async def _find(office: Office, caller: DeviceCaller, request: ReleaseRequest, v
     return found
 
 
-def check_evidence(evidence: Sequence[Evidence]) -> None:
-    """Refuse evidence of a kind that is not judged. Raises RefusedError(EVIDENCE)."""
-    if evidence:
-        # Fails closed: evidence that is not judged must not look as if it had been.
-        raise RefusedError(Code.EVIDENCE, "this office judges no such evidence", where=evidence[0].kind)
-
-
 async def check_objects(office: Office, files: Sequence[StoredFile]) -> None:
     """See that every object is there, whole. Raises StoreError(STORE_IO)."""
     for file in files:
@@ -149,7 +148,13 @@ def _has_newest(request: ReleaseRequest, found: Entitled) -> bool:
 
 
 def _decide(
-    office: Office, caller: DeviceCaller, request: ReleaseRequest, body: bytes, found: Entitled, visit: Visit
+    office: Office,
+    caller: DeviceCaller,
+    request: ReleaseRequest,
+    body: bytes,
+    found: Entitled,
+    proven: Attested,
+    visit: Visit,
 ) -> tuple[Grant, ReleaseRow]:
     """Write the grant, still without keys, the lease in it, and the row that remembers both."""
     now, policy, version = visit.now, office.policy, found.version
@@ -162,7 +167,7 @@ def _decide(
         version=version.version,
         files=tuple(file.head for file in found.files),
         issued=now,
-        expires=now + policy.lease_seconds,
+        expires=now + proven.lease_seconds(policy.lease_seconds),
         max_offline=policy.max_offline,
         request=digest,
         challenge=request.challenge,
@@ -182,7 +187,7 @@ def _decide(
         urls_expire=urls_expire,
         latest=Latest(version.version, version.counter, now + policy.latest_seconds),
         lease=leases.issue(lease, office.release_signers),
-        reactions=(),
+        reactions=proven.reactions,
         server_time=now,
     )
     row = ReleaseRow(
@@ -211,16 +216,25 @@ def _grant_file(office: Office, file: StoredFile, expires: int) -> GrantFile:
     )
 
 
-def _seal(vault: KeyVault, grant: Grant, binding: Binding, found: Entitled) -> Grant:
-    """Unwrap the keys and seal them to this one request; they are wiped before this returns, whatever happens."""
+def _seal(office: Office, grant: Grant, binding: Binding, found: Entitled, proven: Attested) -> Grant:
+    """Unwrap the keys and seal them to this one request, and to the TPM that vouched for it.
+
+    They are wiped before this returns, whatever happens.
+    """
     keys: list[ModelKey] = []
+    second: bytes | None = None
     try:
+        if proven.chip is not None:
+            second = office.random(second_secret.SIZE)
+            name = Public.parse(proven.chip.key).name()
+            credential = tpm.make_credential(proven.chip.ek, name, second, office.random)
+            grant = dataclasses.replace(grant, credential=credential)
         for file in found.files:
             context = wrap_context(file.account, found.version.model, found.version.version, file.file_id)
-            secret = vault.unwrap(file.wrapped, context)
+            secret = office.vault.unwrap(file.wrapped, context)
             keys.append(ModelKey(secret))
             wipe(secret)
-        return grants.seal_keys(grant, binding, keys)
+        return grants.seal_keys(grant, binding, keys, second)
     finally:
         for key in keys:
             key.wipe()
@@ -236,7 +250,9 @@ def facts(device: Device) -> str:
     return canonical.encode(device.to_value()).decode("ascii")
 
 
-def _granted(caller: DeviceCaller, request: ReleaseRequest, found: Entitled, grant: Grant, visit: Visit) -> AuditEvent:
+def _granted(
+    caller: DeviceCaller, request: ReleaseRequest, found: Entitled, grant: Grant, proven: Attested, visit: Visit
+) -> AuditEvent:
     return event(
         Event.RELEASE_GRANTED,
         at=visit.now,
@@ -252,6 +268,7 @@ def _granted(caller: DeviceCaller, request: ReleaseRequest, found: Entitled, gra
         client=request.device.client,
         fingerprint=canonical.to_base64url(request.device.fingerprint),
         reference=visit.reference,
+        **proven.facts(),
     )
 
 
@@ -260,6 +277,8 @@ async def refused(
 ) -> None:
     """Write down what was refused and why; the device only learns the code and the reference."""
     async with office.ledger.begin() as tx:
+        if isinstance(error, AttestationRefusedError):
+            await tx.add_audit(error.event(caller.device.id, subject, visit))
         await tx.add_audit(
             event(
                 name,

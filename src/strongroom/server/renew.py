@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from strongroom.canonical import to_base64url
 from strongroom.errors import Code, DeniedError, InputError, StrongroomError
-from strongroom.server import challenges, entitled, wipe_orders
+from strongroom.server import attested, challenges, entitled, wipe_orders
+from strongroom.server.attested import Attested
 from strongroom.server.audit import Event, event
 from strongroom.server.entitled import Entitled, Seen
 from strongroom.server.identify import DeviceCaller, Visit, token_refused
 from strongroom.server.office import Office
 from strongroom.server.ports import AuditEvent, OrderRow, ReleaseRow, Transaction, Version
-from strongroom.server.release import check_evidence, facts, refused
+from strongroom.server.release import facts, refused
 from strongroom.wire import lease as leases
 from strongroom.wire import proofs, renewal
 from strongroom.wire.binding import Binding
@@ -54,13 +55,13 @@ async def renew(
         DeniedError: CHALLENGE, PROOF; NOT_FOUND for a lease that is not this device's or was reported wiped, a version
             that is revoked, a right that is gone; TOKEN for a barred device without orders, or one barred meanwhile.
         InputError: ARGUMENT if the device names another as itself.
-        RefusedError: TRUST_EXPIRED, EVIDENCE; ORDER_PENDING if an order came in this moment.
+        RefusedError: TRUST_EXPIRED, EVIDENCE, ATTESTATION_NEEDED; ORDER_PENDING if an order came in this moment.
         StoreError: DATABASE.
     """
     try:
         record = await challenges.use(office, caller, request.challenge, challenges.RENEW, visit)
         held = await _look_up(office, caller, lease_id, request.version, visit)
-        _check_proof(caller, request, record.model, held.version, visit)
+        binding = _check_proof(caller, request, record.model, held.version, visit)
         given = await _give_orders(office, caller, held, request, body, visit) if held.ordered else None
         if given is not None:
             return given
@@ -68,8 +69,9 @@ async def renew(
             raise token_refused()
         check_fresh(office.trust, visit.now)
         found = await _judge(office, caller, held, visit)
-        check_evidence(request.evidence)
-        return await _give_lease(office, caller, held, found, request, body, visit)
+        model = held.version.model
+        proven = await attested.judged(office, caller.device.id, model, request.evidence, binding, visit)
+        return await _give_lease(office, caller, held, found, proven, request, body, visit=visit)
     except StrongroomError as error:
         await refused(office, Event.LEASE_REFUSED, caller, lease_id, error, visit)
         raise
@@ -97,7 +99,7 @@ async def _newest(tx: Transaction, caller: DeviceCaller, seen: Seen, version: Ve
 
 def _check_proof(
     caller: DeviceCaller, request: RenewRequest, model: str | None, version: Version, visit: Visit
-) -> None:
+) -> Binding:
     if model != version.model:
         raise DeniedError(Code.CHALLENGE, "the challenge was asked for another model")
     if request.device.id != caller.device.id:
@@ -120,6 +122,7 @@ def _check_proof(
         expected_body=proofs.body_without_proof(request),
         expected_token=caller.token,
     )
+    return binding
 
 
 async def _judge(office: Office, caller: DeviceCaller, held: _Held, visit: Visit) -> Entitled:
@@ -157,8 +160,10 @@ async def _give_lease(
     caller: DeviceCaller,
     held: _Held,
     found: Entitled,
+    proven: Attested,
     request: RenewRequest,
     body: bytes,
+    *,
     visit: Visit,
 ) -> RenewAnswer:
     newest = await _latest(office, caller, held, request.version, visit)
@@ -170,20 +175,21 @@ async def _give_lease(
         version=found.version.version,
         files=tuple(file.head for file in found.files),
         issued=visit.now,
-        expires=visit.now + office.policy.lease_seconds,
+        expires=visit.now + proven.lease_seconds(office.policy.lease_seconds),
         max_offline=office.policy.max_offline,
         request=hashlib.sha256(body).digest(),
         challenge=request.challenge,
     )
     signed = leases.issue(lease, office.release_signers)
-    answer = _answer(office, caller, held, newest, request, body, visit, lease=signed)
+    answer = _answer(office, caller, held, newest, request, body, visit, lease=signed, reactions=proven.reactions)
     async with office.ledger.begin() as tx:
         await wipe_orders.refuse_pending(tx, caller.device.id, found.version.model, visit.now)  # one may just have come
         await entitled.still(tx, office, caller, found, visit.now, selector=None)
         _refuse_ended(await tx.release_of_lease(held.row.lease_id), held.row.lease_id)
+        await proven.advance(tx)
         await tx.extend_lease(held.row.id, lease.expires)
         await tx.touch_device(caller.device.id, facts=facts(request.device), seen=visit.now)
-        await tx.add_audit(_renewed(caller, request, found.version, lease, visit))
+        await tx.add_audit(_renewed(caller, request, found.version, lease, proven, visit))
     return renewal.issue(answer, office.release_signers)
 
 
@@ -210,6 +216,7 @@ def _answer(
     *,
     orders: tuple[tuple[str, ...], ...] = (),
     lease: tuple[str, ...] | None = None,
+    reactions: tuple[str, ...] = (),
 ) -> Renewal:
     return Renewal(
         renewal_id=office.new_id("rnw"),
@@ -222,7 +229,7 @@ def _answer(
         version=held.version.version,
         latest=Latest(newest.version, newest.counter, visit.now + office.policy.latest_seconds),
         orders=orders,
-        reactions=(),
+        reactions=reactions,
         server_time=visit.now,
         lease=lease,
     )
@@ -244,7 +251,9 @@ def _fetched(caller: DeviceCaller, order: OrderRow, visit: Visit) -> AuditEvent:
     )
 
 
-def _renewed(caller: DeviceCaller, request: RenewRequest, version: Version, lease: Lease, visit: Visit) -> AuditEvent:
+def _renewed(
+    caller: DeviceCaller, request: RenewRequest, version: Version, lease: Lease, proven: Attested, visit: Visit
+) -> AuditEvent:
     return event(
         Event.LEASE_RENEWED,
         at=visit.now,
@@ -259,4 +268,5 @@ def _renewed(caller: DeviceCaller, request: RenewRequest, version: Version, leas
         client=request.device.client,
         fingerprint=to_base64url(request.device.fingerprint),
         reference=visit.reference,
+        **proven.facts(),
     )

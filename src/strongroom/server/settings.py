@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     key_file: Path | None = None
     passphrase_file: Path | None = None
     trust: Path = Path("trust.json")
+    attestation: Path = Path("attestation.toml")
     tls_certificate: Path = Path("tls/server.pem")
     tls_key: Path = Path("tls/server.key")
 

@@ -9,6 +9,10 @@ from pathlib import Path
 import structlog
 
 from strongroom.errors import Code, SetupError, StrongroomError
+from strongroom.server.attestation import Attestation
+from strongroom.server.attestation.google_account import read_account
+from strongroom.server.attestation.google_play import GooglePlay
+from strongroom.server.attestation.opening import Believed, read_policies, revocation
 from strongroom.server.counters.memory import MemoryCounters
 from strongroom.server.ledger import current, head
 from strongroom.server.ledger.engine import EMPTY_STEP, place, read_url, sqlite_url
@@ -82,7 +86,8 @@ def open_office(
     store = FolderStore(
         objects, settings.public_url, keyring.url_key, keep_free=settings.keep_free_bytes, random=random
     )
-    _warn(settings, trust, now())
+    attestation = open_attestation(settings, now=now)
+    _warn(settings, trust, attestation, now())
     return Office(
         ledger=SqlLedger.open(url),
         vault=keyring,
@@ -95,11 +100,32 @@ def open_office(
         trust=trust,
         trust_documents=documents,
         policy=settings.policy(),
+        attestation=attestation,
         public_url=settings.public_url,
         admin_url=settings.admin_url,
         now=now,
         random=random,
     )
+
+
+def open_attestation(settings: Settings, *, now: Callable[[], int] = wall_clock) -> Attestation:
+    """Read the attestation policy and all that it names.
+
+    Args:
+        settings: name its file.
+        now: Unix seconds.
+
+    Raises:
+        SetupError: NOT_INITIALISED, CONFIG or PERMISSIONS, with file and line.
+    """
+    path = settings.resolve(settings.attestation)
+    policies = read_policies(path)
+    sources, files = policies.sources, Believed(path, policies.sources)
+    authorities, account = files.authorities(now()), sources.play_service_account
+    decoder = None
+    if account is not None:
+        decoder = GooglePlay(read_account(files.read(account), where=str(path.parent / account)), now)
+    return Attestation(policies, authorities, decoder, revoked=revocation(files, sources, authorities, now()))
 
 
 def _check_tables(url: str) -> None:
@@ -111,7 +137,7 @@ def _check_tables(url: str) -> None:
         raise SetupError(Code.DATABASE, "the database has not this version's tables", where=where, next_step=step)
 
 
-def _warn(settings: Settings, trust: Trust, now: int) -> None:
+def _warn(settings: Settings, trust: Trust, attestation: Attestation, now: int) -> None:
     """Say at the start what works, but not as it seems to."""
     where = str(settings.resolve(settings.trust))
     step = "let the owners sign the next trust.json"
@@ -119,6 +145,8 @@ def _warn(settings: Settings, trust: Trust, now: int) -> None:
         _log.warning("trust.json has expired: nothing is released or deposited", where=where, next=step)
     elif all(now >= one.expires for one in trust.deposit):
         _log.warning("trust.json names no deposit key in force: nothing can be deposited", where=where, next=step)
+    for loud in attestation.policies.loud():
+        _log.warning(loud, where=str(settings.resolve(settings.attestation)))
     for unknown in settings.unknown_variables():
         _log.warning(unknown)
 

@@ -213,6 +213,8 @@ def test_doctor_finds_what_is_over(cli, made, tmp_path):
         ("database/strongroom.db", b"garbage" * 1000, "database"),
         ("trust.json", None, "trust"),
         ("trust.json", b"{}", "trust"),
+        ("attestation.toml", None, "attestation"),
+        ("attestation.toml", b"version = 1\n[default]\nunattestet = true\n", "attestation"),
         ("tls/server.pem", b"x", "certificate"),
         ("tls/server.pem", "backup of another", "pins"),
         ("strongroom.toml", b"=", "strongroom"),
@@ -233,6 +235,8 @@ def test_doctor_finds_what_is_over(cli, made, tmp_path):
         "broken database",
         "no trust",
         "broken trust",
+        "no attestation policy",
+        "misspelt attestation policy",
         "no certificate",
         "other key",
         "no TOML",
@@ -264,6 +268,17 @@ def test_doctor_finds_damage(cli, strongroom, path, damage, subject, tmp_path):
     assert findings(outcome)[subject]["state"] == "bad"
     assert findings(outcome)[subject]["mend"]
     assert "disk" in findings(outcome) or subject == "strongroom"  # one that is bad hides no other
+
+
+def test_doctor_and_init_say_that_nothing_is_asked_of_devices(cli, strongroom):
+    found = findings(cli("doctor", "--config", strongroom, "--json"))["attestation"]
+    assert (found["state"], "devices that prove nothing are served" in found["what"]) == ("warn", True)
+    assert str(strongroom / "attestation.toml") in found["mend"]
+    told = cli("init", "another").err
+    assert "WARNING: devices that prove nothing are served" in told
+    rules = 'version = 1\n[default]\nkinds = ["app-attest"]\napple.app_ids = ["A1B2C3D4E5.com.example.app"]\n'
+    (strongroom / "attestation.toml").write_text(rules)
+    assert findings(cli("doctor", "--config", strongroom, "--json"))["attestation"]["state"] == "ok"
 
 
 def test_doctor_names_an_old_database(cli, strongroom):

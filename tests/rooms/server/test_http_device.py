@@ -266,6 +266,7 @@ def test_openapi_says_what_the_code_checks() -> None:
         assert body["additionalProperties"] is False
         assert set(document["components"]["securitySchemes"]) == {"user", "device", "proof"}
         assert set(document["paths"]) == {
+            "/v1/activations",
             "/v1/challenges",
             "/v1/devices",
             "/v1/releases",

@@ -27,6 +27,7 @@ from strongroom.wire import trust
 NOW = 1_800_000_000
 FILES = {
     "strongroom.toml",
+    "attestation.toml",
     "database/strongroom.db",
     "keys/keyring.json",
     "keys/vault.key",

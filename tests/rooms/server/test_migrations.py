@@ -20,7 +20,7 @@ from strongroom.server.ledger import current, head, migrate, upgrade
 from strongroom.server.ledger.engine import sqlite_url
 from strongroom.server.ledger.sql import SqlLedger
 from strongroom.server.ledger.tables import METADATA
-from strongroom.server.ports import Holding, OrderRow, ReleaseRow
+from strongroom.server.ports import AttestationRow, Holding, OrderRow, ReleaseRow
 
 
 @pytest.fixture
@@ -95,12 +95,16 @@ def test_what_is_asked_often_is_found_by_an_index(url):
             await tx.orders("dev_1")
             await tx.standings(["digits"])
             await tx.end_leases("dev_1", "ver_1", before=1, at=1)
+            await tx.attestations("dev_1")
+            await tx.challenge(b"c" * 32, user="usr_1", device=b"t" * 32, purpose="enrol", now=1)
+            row = AttestationRow("dev_1", "tpm", "{}", 1, 1, 1, "", b"m" * 32)
+            await tx.advance_attestation(row, before=row)
         await ledger.close()
 
     asyncio.run(ask())
     with closing(sqlite3.connect(_file(url))) as connection:
         queries = [one for one in asked if one[0].startswith(("SELECT", "UPDATE"))]
-        assert len(queries) == 7
+        assert len(queries) == 10
         used = ""
         for statement, values in queries:
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]

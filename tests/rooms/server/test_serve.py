@@ -146,7 +146,10 @@ def test_odd_requests_are_refused(server: Running, data: bytes) -> None:
 
 def test_the_ready_line_stands_out(server: Running) -> None:
     """Nobody has to search for it among the lines of libraries."""
-    assert [json.loads(line)["event"] for line in server.lines] == ["server.ready"]
+    *before, ready = [json.loads(line) for line in server.lines]
+    assert ready["event"] == "server.ready"
+    assert [line["level"] for line in before] == ["warning"]  # that a fresh strongroom asks nothing of devices
+    assert "devices that prove nothing are served" in before[0]["event"]
 
 
 def test_one_port_for_both_apis_is_told_in_words() -> None:

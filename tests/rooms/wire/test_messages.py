@@ -12,7 +12,7 @@ from strongroom import canonical
 from strongroom.errors import Code, IntegrityError
 from strongroom.shapes import Array, Binary, Choice, Flag, Free, Integer, Nullable, Object, Text
 from strongroom.signing import ED25519, PublicKey
-from strongroom.wire import messages
+from strongroom.wire import activation, messages
 from strongroom.wire.messages import Message, Record
 
 KEY = PublicKey(ED25519, b"k" * 32)
@@ -21,7 +21,7 @@ ALL = [
     getattr(messages, name)
     for name in vars(messages)
     if isinstance(getattr(messages, name), type) and issubclass(getattr(messages, name), Message) and name != "Message"
-]
+] + [activation.ActivationRequest, activation.ActivationAnswer]
 
 
 def values(shape: object) -> st.SearchStrategy:  # noqa: PLR0911 - one line for each shape

@@ -70,6 +70,8 @@ export function readGrant(answer, trust, asked, at) {
 export function openGrant({ grant, payload }, { kem, seed }, binding) {
   try {
     if (grant.sealed === undefined) return [];
+    const forTpm = grant.credential !== undefined; // section 17
+    demand(!forTpm, "sealed-key", "grant", "its keys are wrapped for one TPM, and this reader uses none");
     const size = MEK_SIZE * grant.files.length;
     demand(grant.sealed.length === sealedSize(kem, size), "sealed-key", "grant", "another size");
     const plain = open(kem, seed, grant.sealed, releaseInfo(binding, payload), "grant");

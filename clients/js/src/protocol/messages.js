@@ -66,9 +66,9 @@ const MESSAGES = {
   Grant: [
     {
       release_id: id, device: id, epoch: integer(1), counter: integer(1), files: array(file, 16, 1), urls_expire: time,
-      lease: signed, sealed: bytes(4_096, 32), ...answering, ...common,
+      lease: signed, sealed: bytes(4_096, 32), credential: bytes(1_024, 4), ...answering, ...common,
     },
-    ["sealed"],
+    ["sealed", "credential"],
     262_144,
   ],
   ReleaseAnswer: [{ grant: array(long, 8, 1) }, [], 1_048_576],

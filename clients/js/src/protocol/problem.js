@@ -4,7 +4,7 @@ const PROBLEMS = new Map(
   Object.entries({
     400: "json-not-canonical shape name path argument kem-unsupported public-key",
     401: "unauthenticated token proof",
-    403: "challenge forbidden url-invalid url-expired evidence key-reused order-pending",
+    403: "challenge forbidden url-invalid url-expired evidence attestation-needed key-reused order-pending",
     404: "not-found", 405: "method", 408: "timeout", 409: "conflict", 413: "json-too-large too-large", 415: "content-type",
     416: "range", 422: "deposit receipt file-key-size url-lifetime", 500: "internal",
     503: "database store-io store-damaged vault-sealed vault-refused trust-expired unreachable",

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from strongroom.errors import Code, DeniedError, InputError, IntegrityError
-from strongroom.server import challenges, enrol, links, receipts, release, renew
+from strongroom.server import activations, challenges, enrol, links, receipts, release, renew
 from strongroom.server.http import bodies, callers, objects
 from strongroom.server.http.described import HEALTH, described, secured
 from strongroom.server.http.health import health
@@ -20,6 +20,7 @@ from strongroom.server.identify import Caller, UserCaller, Visit
 from strongroom.server.office import Office
 from strongroom.server.ports import ServedObjects
 from strongroom.shapes import Integer
+from strongroom.wire.activation import ActivationAnswer, ActivationRequest
 from strongroom.wire.messages import (
     ChallengeAnswer,
     ChallengeRequest,
@@ -102,6 +103,15 @@ def _add_devices(app: FastAPI, office: Office) -> None:
         caller: UserCaller = await callers.user(office, request, _visit(office, request))
         asked, _ = await _message(request, EnrolRequest)
         return _answer(await enrol.enrol(office, caller, asked, _visit(office, request)), 201)
+
+    activates = described(body=ActivationRequest.SHAPE, answer=ActivationAnswer.SHAPE, security=("user", "proof"))
+
+    @app.post("/v1/activations", openapi_extra=activates, response_class=Response)
+    async def post_activation(request: Request) -> Response:
+        """Ask for a credential that only the TPM with these two keys can open; enrolling shows what was in it."""
+        caller: UserCaller = await callers.user(office, request, _visit(office, request))
+        asked, _ = await _message(request, ActivationRequest)
+        return _answer(await activations.activate(office, caller, asked, _visit(office, request)))
 
 
 def _add_releases(app: FastAPI, office: Office) -> None:

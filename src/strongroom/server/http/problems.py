@@ -37,6 +37,7 @@ SECURITY = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Strict-Transport-Security": "max-age=63072000",
 }
+_TITLES = {Code.EVIDENCE: "attestation refused", Code.ATTESTATION_NEEDED: "attestation needed"}
 _FROM_STATUS = {404: Code.NOT_FOUND, 405: Code.METHOD, 413: Code.TOO_LARGE, 415: Code.CONTENT_TYPE}
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -114,7 +115,7 @@ def problem_response(error: StrongroomError, reference: str, *, explain: bool, s
     code = error.code if status != HTTPStatus.INTERNAL_SERVER_ERROR else Code.INTERNAL
     body: dict[str, JsonValue] = {
         "type": f"{TYPE_PREFIX}{code}",
-        "title": HTTPStatus(status).phrase,
+        "title": _TITLES.get(code) or HTTPStatus(status).phrase,
         "status": status,
         "code": str(code),
         "instance": reference,

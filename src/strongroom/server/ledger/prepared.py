@@ -53,7 +53,17 @@ USE_CHALLENGE: Update = (
     .values(used=bindparam("now"))
     .returning(*(t.CHALLENGES.c[field.name] for field in dataclasses.fields(ChallengeRow)))
 )
+OUTSTANDING = select(*(t.CHALLENGES.c[field.name] for field in dataclasses.fields(ChallengeRow))).where(
+    *(t.CHALLENGES.c[name] == bindparam(name) for name in ("hash", "user", "device", "purpose")),
+    t.CHALLENGES.c.used.is_(None),
+    t.CHALLENGES.c.expires > bindparam("now"),
+)
 DROP_CHALLENGES: Delete = delete(t.CHALLENGES).where(t.CHALLENGES.c.expires < bindparam("before"))
+ATTESTATIONS = of_table(t.ATTESTATIONS, ("device",)).order_by(t.ATTESTATIONS.c.kind)
+# one statement, so that of two requests judged against one state exactly one changes it
+ADVANCE_ATTESTATION: Update = update(t.ATTESTATIONS).where(
+    *(t.ATTESTATIONS.c[name] == bindparam(f"its_{name}") for name in ("device", "kind", "known", "revision"))
+)
 PENDING_ORDERS = (
     select(t.ORDERS)
     .where(

@@ -13,6 +13,7 @@ from strongroom.canonical import decode, encode
 from strongroom.errors import Code, InternalError, StrongroomError
 from strongroom.server.ledger import prepared
 from strongroom.server.ledger import tables as t
+from strongroom.server.ledger.attestations import AttestationRows
 from strongroom.server.ledger.engine import open_engine, place, translate
 from strongroom.server.ledger.orders import OrderRows
 from strongroom.server.ledger.serial import SerialEngine
@@ -100,7 +101,7 @@ class SqlLedger:
         await self._engine.dispose()
 
 
-class SqlTransaction(OrderRows):
+class SqlTransaction(OrderRows, AttestationRows):
     """Everything inside one `SqlLedger.begin()`."""
 
     async def add_account(self, row: Account) -> None:
@@ -246,6 +247,11 @@ class SqlTransaction(OrderRows):
         its = {"its_hash": hash_, "its_user": user, "its_device": device, "its_purpose": purpose}
         rows = (await self._execute(prepared.USE_CHALLENGE, its | {"now": now})).mappings().all()
         return ChallengeRow(**rows[0]) if rows else None
+
+    async def challenge(self, hash_: bytes, *, user: str, device: bytes, purpose: str, now: int) -> ChallengeRow | None:
+        its = {"hash": hash_, "user": user, "device": device, "purpose": purpose, "now": now}
+        found = await self._all(ChallengeRow, prepared.OUTSTANDING, its)
+        return found[0] if found else None
 
     async def drop_challenges(self, *, before: int) -> None:
         await self._execute(prepared.DROP_CHALLENGES, {"before": before})

@@ -182,6 +182,19 @@ ORDERS = Table(
     Index(None, "device", "model"),
 )
 
+ATTESTATIONS = Table(
+    "device_attestations",
+    METADATA,
+    Column("device", _ID, ForeignKey("devices.id"), primary_key=True),
+    Column("kind", _WORD, primary_key=True),
+    Column("known", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("attested", BigInteger, nullable=False),
+    Column("verified", BigInteger, nullable=False),
+    Column("policy", _ID, nullable=False),
+    Column("mac", LargeBinary(32), nullable=False),
+)
+
 AUDIT = Table(
     "audit",
     METADATA,
