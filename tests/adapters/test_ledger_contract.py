@@ -40,7 +40,7 @@ FILE = StoredFile(
 )
 CHALLENGE = ChallengeRow(b"h" * 32, "us_1", b"t" * 32, "release", "digits", 1060)
 RELEASE = ReleaseRow("re_1", "de_1", "ac_1", "ve_1", b"r" * 32, b"e" * 32, "le_1", 2000, 1000)
-ATTESTED = AttestationRow("de_1", "tpm", '{"counter":1}', 1, 1000, 1000, "aa" * 32, b"m" * 32)
+ATTESTED = AttestationRow("de_1", "tpm", '{"counter":1}', 1, 1000, 1000, "aa" * 32, b"w" * 32, b"m" * 32)
 ORDER = OrderRow("or_1", "de_1", "digits", "1.0", "ve_1", b"payload", '["a.b.c"]', 1000, 2000, "op_1")
 
 
@@ -686,6 +686,29 @@ def test_one_attested_key_of_each_kind_is_remembered(run):
             assert await tx.attestations("de_1") == [app, anew]
             assert type((await tx.attestations("de_1"))[0].mac) is bytes
             assert await tx.attestations("de_2") == []
+
+    run(test)
+
+
+def test_devices_are_found_by_the_hardware_that_vouched_for_them(run):
+    async def test(ledger: Ledger) -> None:
+        names = ("de_1", "de_2", "de_3", "de_4")
+        devices = [dataclasses.replace(DEVICE, id=one, thumbprint=one.encode().ljust(32)) for one in names]
+        devices[2] = dataclasses.replace(devices[2], state="blocked")
+        async with ledger.begin() as tx:
+            for device in devices[1:]:
+                await tx.add_device(device)
+            for name in names[:3]:
+                await tx.keep_attestation(dataclasses.replace(ATTESTED, device=name))
+            await tx.keep_attestation(dataclasses.replace(ATTESTED, device="de_1", kind="app-attest"))
+            await tx.keep_attestation(dataclasses.replace(ATTESTED, device="de_4", hardware=b"x" * 32))
+        async with ledger.begin() as tx:
+            found = await tx.devices_with("tpm", b"w" * 32, besides="de_9")
+            assert found == [devices[2], DEVICE, devices[1]]  # the blocked one first
+            assert await tx.devices_with("tpm", b"w" * 32, besides="de_9", limit=1) == [devices[2]]
+            assert await tx.devices_with("tpm", b"w" * 32, besides="de_3") == [DEVICE, devices[1]]
+            assert await tx.devices_with("app-attest", b"w" * 32, besides="de_1") == []
+            assert await tx.devices_with("tpm", b"y" * 32, besides="de_9") == []
 
     run(test)
 

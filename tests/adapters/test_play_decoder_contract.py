@@ -408,10 +408,26 @@ def test_an_answer_that_is_none_is_an_outage(google, path, name):
     """An outage is never a verdict, and what Google says in clear goes into no error."""
     google.known[TOKEN] = (PACKAGE, verdict())
     google.odd[path] = ANSWERS[name]
-    with opened(google) as adapter:
+    clock = FixedClock()
+    with opened(google, clock=clock) as adapter:
         assert _fails(adapter) in {Code.ANSWER, Code.UNREACHABLE}
         assert google.paths() == (["/token"] if path == "/token" else ["/token", DECODE])  # nothing was followed
         google.odd.clear()
+        clock.advance(google_play.PAUSE)
+        assert json.loads(_decode(adapter)) == verdict()
+
+
+def test_nothing_is_asked_for_a_while_after_the_quota_is_used_up(google):
+    google.known[TOKEN] = (PACKAGE, verdict())
+    google.odd[DECODE] = ANSWERS["quota"]
+    clock = FixedClock()
+    with opened(google, clock=clock) as adapter:
+        assert _fails(adapter) == Code.ANSWER
+        google.odd.clear()
+        clock.advance(google_play.PAUSE - 1)
+        assert _fails(adapter) == Code.UNREACHABLE
+        assert google.paths() == ["/token", DECODE]
+        clock.advance(1)
         assert json.loads(_decode(adapter)) == verdict()
 
 

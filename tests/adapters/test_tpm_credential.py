@@ -78,7 +78,7 @@ def test_a_real_chip_enrols_and_quotes(chip, tpm):
     secret = tpm.activate(key, judge.make_credential(tpm.ek_public(), name, SECRET, os.urandom))
     enrolled = evidence(chip, tpm, key, enrol=True, activation=secret.hex())
     claims = judged(chip, enrolled)
-    assert judge.activated(enrolled, SECRET)
+    assert judge.activated(judge.read(enrolled), SECRET)
     assert (claims.fresh, claims.level, claims.device_id) == (True, Level.HARDWARE, name[2:])
     assert claims.signals["model"] == "swtpm"
     assert claims.firmware is None  # the TPM hides it from a key that lies under its owner's

@@ -67,7 +67,13 @@ def verify(data: bytes, roots: Roots, at: int) -> Receipt:
     if len(data) > MOST_BYTES:
         raise malformed(f"a receipt of {len(data)} bytes, at most {MOST_BYTES} are read")
     payload, certs, signer = _parts(data)
-    cert.chain(certs, roots, at)
+    late: RefusedEvidence | None = None
+    try:
+        cert.chain(certs, roots, at)
+    except RefusedEvidence as error:
+        if error.code != Refusal.EXPIRED:
+            raise
+        late = error  # said last: an altered receipt is called altered, old or not
     if cert.extension(certs[0], SIGNER) is None:
         raise RefusedEvidence(Refusal.CHAIN, "the receipt's signer may not sign receipts")
     key = certs[0].public_key()
@@ -78,6 +84,8 @@ def verify(data: bytes, roots: Roots, at: int) -> Receipt:
     except InvalidSignature:
         raise RefusedEvidence(Refusal.CHAIN, "the receipt's signature is wrong") from None
     receipt = _receipt(payload)
+    if late is not None:
+        raise late
     if receipt.created > at + SKEW or at > receipt.expires:
         raise RefusedEvidence(Refusal.EXPIRED, f"the receipt is good from {receipt.created} to {receipt.expires}")
     return receipt

@@ -38,7 +38,7 @@ def load(read: Read, changed: Changed, sources: Sources, at: int) -> Authorities
 
     Raises:
         SetupError: CONFIG, with file and line: something cannot be read or is not what it must be, or the revocation
-            list is too old.
+            list is too old, or dated more than a day in the future.
         StrongroomError: what `read` raises.
     """
     tpm = tuple(one for name in sources.tpm_roots for one in _roots(read, sources, "tpm_roots", name))
@@ -67,6 +67,10 @@ def revoked(read: Read, changed: Changed, sources: Sources, at: int) -> Revocati
     except IntegrityError as error:
         step = "fetch it again from Google's status URL"
         raise SetupError(Code.CONFIG, f"not a revocation list: {error.what}", where=where, next_step=step) from None
+    if found.fetched > at + _DAY:
+        what = f"the revocation list is dated {(found.fetched - at) // _DAY} days in the future, and would not grow old"
+        step = "fetch it anew, and see that the clocks of this machine and of whoever fetches it are right"
+        raise SetupError(Code.CONFIG, what, where=where, next_step=step)
     if at - found.fetched > found.max_age:
         what = (
             f"the revocation list is {(at - found.fetched) // _DAY} days old, and {found.max_age // _DAY} are allowed"

@@ -182,7 +182,11 @@ def _anchor(last: x509.Certificate, roots: Roots) -> Anchor:
     for root in roots.stand_ins:
         if issued(last, root):
             return Anchor(root, stand_in=True)
-    raise RefusedEvidence(Refusal.CHAIN, f"{_name(last)} was not issued by a pinned root")
+    issuer = ascii(last.issuer.rfc4514_string())[:100]
+    if any(root.subject == last.issuer for root in (*roots.genuine, *roots.stand_ins)):
+        raise RefusedEvidence(Refusal.CHAIN, f"{_name(last)} was not issued by the pinned root {issuer}")
+    what = f"{_name(last)} was not issued by a pinned root: its issuer {issuer} was not sent along and is not pinned"
+    raise RefusedEvidence(Refusal.CHAIN, what)
 
 
 def _authority(cert: x509.Certificate) -> x509.BasicConstraints | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from strongroom.attest.claims import IN_HARDWARE, Claims, Kind
-from strongroom.attest.policy import AndroidRules, AppleRules, PlayRules, Policy, TpmRules
+from strongroom.attest.policy import NO_CATEGORY, AndroidRules, AppleRules, PlayRules, Policy, TpmRules
 from strongroom.attest.verdict import JUDGED_BY_POLICY, Reaction, Refusal, Rejection
 
 _SHOWN = 80  # characters of a value that came from outside, in a detail
@@ -84,8 +84,11 @@ def _apple(claims: Claims, rules: AppleRules) -> Iterator[Check]:
         detail = "it says no validation category"
         yield Check("category", Refusal.ENVIRONMENT, rules.missing_category, detail)
     else:
-        allowed = not rules.categories or claims.category in rules.categories
+        allowed = claims.category not in NO_CATEGORY and (not rules.categories or claims.category in rules.categories)
         yield Check("category", Refusal.ENVIRONMENT, allowed, f"validation category {claims.category}")
+        # under a code of its own, which no reaction makes milder
+        detail = f"validation category {claims.category}, which no policy can allow"
+        yield Check("category of an application", Refusal.POLICY, claims.category not in NO_CATEGORY, detail)
     if rules.min_bundle_version:
         enough = _version(claims.app_version) >= _version(rules.min_bundle_version)
         detail = f"version {_shown(claims.app_version)}, not {rules.min_bundle_version} or newer"

@@ -10,6 +10,7 @@ from strongroom.attest.claims import HASHED, Kind, Level
 from strongroom.attest.verdict import Reaction, Refusal
 
 DAY = 86_400
+NO_CATEGORY = frozenset({0, 7, 8, 9})  # Apple's validation categories that are invalid, or no application's
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class AppleRules:
 
     app_ids: tuple[str, ...]
     environments: tuple[str, ...] = ("production",)
-    categories: tuple[int, ...] = ()  # empty: any
+    categories: tuple[int, ...] = ()  # empty: any but NO_CATEGORY
     missing_category: bool = True  # iOS 26 and older send none
     min_bundle_version: str = ""
 

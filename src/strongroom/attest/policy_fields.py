@@ -171,12 +171,18 @@ def choice(*words: str) -> Field:
     return read
 
 
-def several(one: Field, *, least: int = 1, most: int = 256) -> Field:
-    """Return a field of an array whose entries are all different."""
+def several(one: Field, *, most: int = 256) -> Field:
+    """Return a field of an array whose entries are all different.
+
+    An empty one is refused: whether it means all or nothing, somebody would take it for the other.
+    """
 
     def read(document: Document, path: Path, value: object) -> tuple[Any, ...]:
-        if not isinstance(value, list) or not least <= len(value) <= most:
-            raise document.wrong(path, f"an array of {least} to {most}")
+        if value == []:
+            step = f"make it an array of 1 to {most}, or leave it out"
+            raise document.wrong(path, step, what=f"{'.'.join(path)} is not an array of 1 to {most}: it is empty")
+        if not isinstance(value, list) or len(value) > most:
+            raise document.wrong(path, f"an array of 1 to {most}")
         found = tuple(one(document, path, entry) for entry in value)
         for at, entry in enumerate(found):
             if entry in found[:at]:

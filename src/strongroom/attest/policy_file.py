@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from strongroom import canonical, names
 from strongroom.attest import policy_fields as fields
 from strongroom.attest.claims import HASHED, IN_HARDWARE, Kind, Level
-from strongroom.attest.policy import DAY, AndroidRules, AppleRules, PlayRules, Policy, TpmRules
+from strongroom.attest.policy import DAY, NO_CATEGORY, AndroidRules, AppleRules, PlayRules, Policy, TpmRules
 from strongroom.attest.policy_fields import Document, Field
 from strongroom.attest.policy_lines import Path
 from strongroom.attest.verdict import JUDGED_BY_POLICY, Reaction, Refusal
@@ -31,14 +31,21 @@ _FILE = fields.text(r"[^\0\n]{1,1024}", "the name of a file, relative to this on
 _NUMBER = fields.whole(0, canonical.MAX_INTEGER)
 _SIGNERS = fields.several(fields.digest(32))
 
+
+def _category(document: Document, path: Path, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32 or value in NO_CATEGORY:
+        raise document.wrong(path, "a category: 1 to 6, 10, or a later one; 0 and 7 to 9 are never taken")
+    return value
+
+
 _APPLE: dict[str, Field] = {
     "app_ids": fields.several(
         fields.text(r"[A-Z0-9]{10}\.[A-Za-z0-9._-]{1,155}", "team and bundle id such as A1B2C3D4E5.com.example.app")
     ),
     "environments": fields.several(fields.choice("production", "development")),
-    "categories": fields.several(fields.whole(0, 2**32 - 1), least=0),
+    "categories": fields.several(_category),
     "missing_category": fields.flag,
-    "min_bundle_version": fields.text(r"([0-9]{1,9}(\.[0-9]{1,9}){0,3})?", "a version such as 2.14.0"),
+    "min_bundle_version": fields.text(r"[0-9]{1,9}(\.[0-9]{1,9}){0,3}", "a version such as 2.14.0"),
 }
 _ANDROID: dict[str, Field] = {
     "packages": fields.several(_PACKAGE),
@@ -119,6 +126,10 @@ class PolicySet:
                 said.append(f"{name}: a test authority may vouch for a device (stand_ins = true)")
             if one.apple is not None and "development" in one.apple.environments:
                 said.append(f"{name}: applications built for development are served (apple.environments)")
+            for code in _JUDGED:
+                if code != Refusal.UNAVAILABLE and one.reaction(code).rank < Reaction.STEP_UP.rank:
+                    what = f'what fails the check "{code}" is served (reactions.{code} = "{one.reaction(code)}")'
+                    said.append(f"{name}: {what}")
         return tuple(said)
 
 
@@ -168,7 +179,7 @@ def _model(document: Document, name: str, value: object, version: int) -> Policy
 
 def _policy(document: Document, path: Path, value: object, name: str, version: int) -> Policy:
     spec: dict[str, Field] = {
-        "kinds": fields.several(fields.word(Kind), least=0),
+        "kinds": fields.several(fields.word(Kind)),
         "unattested": fields.flag,
         "level": fields.word(Level),
         "key_binding": fields.choice(HASHED, IN_HARDWARE),

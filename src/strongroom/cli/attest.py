@@ -1,46 +1,24 @@
 """`strongroom attest`: judge a device's evidence by hand, step by step; capture a TPM's registers."""
 
-import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from strongroom.cli import printing
+from strongroom.cli import attest_report, printing
 from strongroom.cli.attest_tpm import capture
 from strongroom.cli.lazy import Noun
 from strongroom.cli.options import PATH, json_option
 
 if TYPE_CHECKING:
     from strongroom.attest.authorities import Authorities
-    from strongroom.attest.claims import Claims, Kind
-    from strongroom.attest.judge import Report
+    from strongroom.attest.claims import Kind
     from strongroom.attest.policy import Policy
 
 KINDS = ("app-attest", "play", "android-key", "tpm")
 REJECTED = 6  # exit code, as for everything that policy refuses
 
-_NEXT = {  # what a support engineer does about a code
-    "malformed": "get the evidence again as the device sent it, uncut; see whether --kind is right",
-    "unsupported": "see whether --kind is right; what the device signed with is not judged here",
-    "chain": "a forgery, or an authority that is not pinned here: name a TPM maker's root with --roots",
-    "expired": "judge it for the time it was received: --at",
-    "revoked": "its maker withdrew this key: the device cannot attest any more; replace it",
-    "stale-revocation-list": "fetch the revocation list anew, and see why the job that does so has stopped",
-    "binding": "made for another request: see whether --binding is this one's; if it is, old evidence was sent",
-    "replay": "the same evidence was sent before, or the device's state was copied; let the device enrol anew",
-    "key": "the key is another than the one enrolled, or weaker than asked for; let the device enrol anew (--state)",
-    "app": "see which application it is and whether the policy should name it",
-    "environment": "a development build, or one from a channel that the policy does not take",
-    "device": "the device is weaker than the policy asks; another device, or another policy",
-    "boot": "the boot loader is unlocked or the system is not the maker's: lock it and install the maker's system",
-    "patch": "let the user install system updates",
-    "pcr": "firmware or boot configuration changed: if that was wanted, strongroom attest tpm capture",
-    "policy": "the policy does not take this kind of evidence, or a test authority made it",
-    "unavailable": "let the device try again later",
-}
 _NO_LIST = "revocation: no list was given (--revoked)"
 _NO_ROOTS = "endorsement chain: no TPM maker's root was given (--roots), so anybody could have made these keys"
 _ACTIVATION = "activation: only the server knows what it put into the credential"
@@ -67,13 +45,24 @@ def tpm() -> None:
 )
 @click.option("--kind", type=click.Choice(KINDS), required=True, help="What kind of evidence it is.")
 @click.option(
-    "--evidence", "path", type=PATH, required=True, metavar="FILE", help="As bytes, base64, PEM or JSON; a Play token."
+    "--evidence",
+    "path",
+    type=PATH,
+    required=True,
+    metavar="FILE",
+    help="As bytes, base64, hexadecimal, PEM or JSON; a Play token.",
 )
 @click.option("--binding", required=True, metavar="HEX", help="What it must have been made for.")
 @click.option("--at", "when", required=True, metavar="TIME", help="When it was received: RFC 3339 or Unix seconds.")
 @click.option("--policy", "policy_path", type=PATH, metavar="FILE", help="The office's attestation.toml.")
 @click.option("--model", metavar="NAME", help="Whose rules of the policy. [default: those in [default]]")
-@click.option("--roots", type=PATH, multiple=True, metavar="PEM", help="More root certificates to believe.")
+@click.option(
+    "--roots",
+    type=PATH,
+    multiple=True,
+    metavar="PEM",
+    help="More roots to believe, a TPM maker's and its issuers too; may be repeated.",
+)
 @click.option("--revoked", type=PATH, metavar="FILE", help="Google's list of revoked keys (JSON).")
 @click.option("--state", type=PATH, metavar="FILE", help='Of an assertion\'s key: JSON {"key": SPKI, "counter": n}.')
 @click.option("--app-id", "app_ids", multiple=True, metavar="ID", help="An application to take, without --policy.")
@@ -118,9 +107,11 @@ def verify(
         from strongroom.attest import judge
         from strongroom.attest.claims import Expected, Kind
         from strongroom.cli import attest_inputs as inputs
+        from strongroom.cli import attest_spellings
 
     which = Kind(kind)
-    data = inputs.evidence(path, which)
+    given = attest_spellings.read(path, which, assertion=state is not None)
+    data = given.data
     known = None if state is None else inputs.state(state)
     policy, authorities = _rules(which, policy_path, model, app_ids, at, has_roots=bool(roots))
     authorities = _with_options(authorities, which, roots, revoked, play_keys)
@@ -150,13 +141,13 @@ def verify(
     )
     if found.claims is not None and "activation" in found.claims.signals:
         missing.append(_ACTIVATION)
-    missing += [
-        f"{step.removeprefix('policy: ')}: no policy names anything to compare with" for step in found.not_judged
-    ]
+    why = "--chain-only asks for no more than genuineness" if chain_only else "no policy names anything to compare with"
+    missing += [f"{step.removeprefix('policy: ')}: {why}" for step in found.not_judged]
+    step = attest_report.next_step(which, found, given.hint, with_state=state is not None)
     if as_json:
-        printing.document(_value(which, found, missing))
+        printing.document(attest_report.value(which, found, missing, step))
     else:
-        _print(which, found, missing)
+        attest_report.show(which, found, missing, step)
     return 0 if found.verdict == judge.ACCEPT else REJECTED
 
 
@@ -196,9 +187,10 @@ def _with_options(
 
 def _binding(text: str) -> bytes:
     try:
-        return bytes.fromhex(text)
+        return bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
-        raise click.BadParameter("not bytes in hexadecimal", param_hint="--binding") from None
+        what = "not bytes in hexadecimal: two letters a byte; of base64: base64 -d | xxd -p -c 0"
+        raise click.BadParameter(what, param_hint="--binding") from None
 
 
 def _moment(text: str) -> int:
@@ -209,76 +201,3 @@ def _moment(text: str) -> int:
     except (ValueError, OverflowError, OSError):
         hint = "write 2026-11-23T10:00:00Z or Unix seconds"
         raise click.BadParameter(f"not a time: {hint}", param_hint="--at") from None
-
-
-def _value(kind: "Kind", report: "Report", missing: list[str]) -> dict[str, Any]:
-    return {
-        "verdict": report.verdict,
-        "code": None if report.code is None else str(report.code),
-        "detail": report.detail,
-        "kind": str(kind),
-        "claims": None if report.claims is None else _plain(report.claims),
-        "steps": [{"step": step, "passed": passed} for step, passed in report.steps],
-        "findings": [{"code": str(one.code), "step": one.step, "detail": one.detail} for one in report.findings],
-        "not_judged": missing,
-    }
-
-
-def _print(kind: "Kind", report: "Report", missing: list[str]) -> None:
-    details = {one.step: one.detail for one in report.findings}
-    for step, passed in report.steps:
-        mark = printing.styled(_sign(passed=passed), "green" if passed else "red")
-        said = details.get(step, "" if passed else report.detail)
-        click.echo(f"{mark} {printing.printable(step + (f': {said}' if said else ''))}")
-    for one in missing:
-        click.echo(f"{printing.styled('-', 'yellow')} not judged: {printing.printable(one)}")
-    accepted = report.code is None
-    rows: list[tuple[str, object]] = [("kind", str(kind))]
-    if report.code is not None:
-        rows += [("code", str(report.code)), ("detail", report.detail), ("next", _NEXT[report.code])]
-    if report.claims is not None:
-        rows += _claims(report.claims)
-    width = max(len(name) for name, _ in rows)
-    click.echo(f"\n{'verdict'.ljust(width)}  {printing.styled(report.verdict, 'green' if accepted else 'red')}")
-    printing.fields(rows)
-
-
-def _claims(claims: "Claims") -> list[tuple[str, object]]:
-    """Return what a person wants to see of the claims: what the evidence says, and nothing that it does not."""
-    shown: list[tuple[str, object]] = []
-    for name, value in _plain(claims).items():
-        if name == "pcrs":
-            shown += [(f"{bank}:{number}", digest) for bank in value for number, digest in value[bank].items()]
-            continue
-        if name in {"kind", "evidence", "verified_at", "known", "trust", "signals"} or value in (
-            "",
-            None,
-            [],
-            {},
-            False,
-        ):
-            continue
-        shown.append((name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else value))
-    return [*shown, *((f"signal {name}", value) for name, value in sorted(claims.signals.items()))]
-
-
-def _sign(*, passed: bool) -> str:
-    """Return a tick or a cross, or words where the terminal's letters have neither."""
-    try:
-        "✓✗".encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return "ok " if passed else "bad"
-    return "✓" if passed else "✗"
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any value that claims are made of
-    """Return claims as JSON: bytes in hexadecimal, register numbers as texts."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in sorted(value.items())}
-    if isinstance(value, (tuple, list)):
-        return [_plain(one) for one in value]
-    if isinstance(value, bytes):
-        return value.hex()
-    return str(value) if isinstance(value, str) else value

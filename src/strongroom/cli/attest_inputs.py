@@ -1,20 +1,19 @@
-"""What a support engineer has in hand, brought into the form that the judge takes: evidence, times, keys, policies.
+"""What a support engineer has in hand beside the evidence, in the form that the judge takes: times, keys, policies.
 
-Evidence comes as bytes, as base64 out of a log line, as PEM, or as JSON out of a ticket. Spelling is forgiven here and
-nowhere else: what is judged afterwards is what the device sent, by the judge that the server uses.
+Evidence itself is unwrapped by `attest_spellings`. What is judged afterwards is what the device sent, by the judge that
+the server uses.
 """
 
-import base64
-import binascii
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strongroom.cli.attest_spellings import unbase64
 from strongroom.errors import Code, InputError, IntegrityError, SetupError
 
 if TYPE_CHECKING:
@@ -24,14 +23,12 @@ if TYPE_CHECKING:
     from strongroom.attest.policy import Policy
     from strongroom.attest.policy_file import PolicySet, Sources
 
-MAX_FILE = 16_777_216  # bytes of an evidence file; what is judged of it is at most 64 KiB
 MAX_SMALL = 1_048_576  # bytes of a state, key, root or policy file
 MAX_LIST = 67_108_864  # bytes of a revocation list; Google's has less than 1 MiB
-NAMES = ("attestation", "assertion", "evidence", "token")  # of the field that holds it, where evidence comes as JSON
 
+_POINT = 65  # bytes of a point of P-256, uncompressed
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_\s-]+=*\s*")
 
 
 def moment(text: str) -> int:
@@ -44,30 +41,6 @@ def moment(text: str) -> int:
     if found.tzinfo is None:
         raise ValueError("a time without its zone")
     return int(found.timestamp())
-
-
-def evidence(path: Path, kind: "Kind") -> bytes:
-    """Read evidence as it travels, from any of the spellings it is handed around in.
-
-    Raises:
-        StrongroomError: the file cannot be read.
-    """
-    from strongroom.attest.claims import Kind
-
-    empty = path.is_file() and not path.stat().st_size  # nothing is evidence too: it is refused
-    data = b"" if empty else _read(path, MAX_FILE, "evidence")
-    if kind == Kind.PLAY:
-        return data.strip()
-    value = _json(data) if kind == Kind.TPM or data.lstrip()[:1] in {b"{", b"["} else None
-    if kind == Kind.TPM:
-        return _tpm(value if value is not None else _json(unbase64(data) or b""), data)
-    if isinstance(value, dict):
-        value = next((value[name] for name in NAMES if name in value), None)
-    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
-        return b"".join(unbase64(one.encode()) or b"" for one in value)
-    if isinstance(value, str):
-        data = value.encode()
-    return data if b"-----BEGIN" in data else unbase64(data) or data
 
 
 def decoded(data: bytes) -> "Decoded | None":
@@ -84,7 +57,7 @@ def decoded(data: bytes) -> "Decoded | None":
 
 
 def state(path: Path) -> "Known":
-    """Read what is remembered of an App Attest key: {"key": …, "counter": n}.
+    """Read what is remembered of an App Attest key: {"key": …, "counter": n}, a public key alone, or what --json said.
 
     Raises:
         InputError: ARGUMENT.
@@ -92,13 +65,21 @@ def state(path: Path) -> "Known":
     """
     from strongroom.attest.claims import Kind, Known, Level
 
-    value = _json(_read(path, MAX_SMALL, "state"))
+    data = _read(path, MAX_SMALL, "state")
+    value = _json(data)
+    if value is None:
+        value = {"key": data.decode("ascii", "replace").strip()}
+    if isinstance(value, dict) and isinstance(value.get("claims"), dict):  # what the verdict of the attestation said
+        value = value["claims"].get("known")
+    if isinstance(value, dict) and value.get("kind") == Kind.APP_ATTEST:
+        value = {name: one for name, one in value.items() if name not in {"kind", "ek", "clock", "level"}}
     allowed: dict[str, Callable[[Any], bool]] = {
         "key": lambda one: isinstance(one, str),
         "counter": lambda one: isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 2**32,
         "environment": lambda one: one in {"production", "development"},
         "app_ids": lambda one: isinstance(one, list) and all(isinstance(name, str) for name in one),
         "category": lambda one: one is None or isinstance(one, int),
+        "stand_in": lambda one: isinstance(one, bool),
     }
     fits = isinstance(value, dict) and "key" in value and value.keys() <= allowed.keys()
     if not fits or not all(allowed[name](one) for name, one in value.items()):
@@ -112,6 +93,7 @@ def state(path: Path) -> "Known":
         environment=value.get("environment", ""),
         app_ids=tuple(value.get("app_ids", ())),
         category=value.get("category"),
+        stand_in=value.get("stand_in", False),
     )
 
 
@@ -230,8 +212,8 @@ def without_endorsement(data: bytes, known: "Known | None") -> tuple[bytes, "Kno
 
     from strongroom.attest import cert
     from strongroom.attest.claims import Kind, Known, Level
-    from strongroom.attest.tpm import evidence, quote
-    from strongroom.attest.verdict import RefusedEvidence
+    from strongroom.attest.tpm import evidence, keys, quote
+    from strongroom.attest.verdict import RefusedEvidence, Trail
 
     try:
         read = evidence.read(data)
@@ -239,6 +221,7 @@ def without_endorsement(data: bytes, known: "Known | None") -> tuple[bytes, "Kno
             key = read.ek.key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             if key != cert.spki(cert.load_der(read.ek_certificates[0])):
                 return data, known
+            keys.check_endorsement_key(read.ek, key, Trail())
             if not read.activation:
                 quote.check_name(read, read.ek)
     except (IntegrityError, RefusedEvidence):
@@ -266,35 +249,6 @@ def strict(kind: "Kind", app_ids: tuple[str, ...], *, stand_ins: bool) -> "Polic
     )
 
 
-def unbase64(data: bytes) -> bytes | None:
-    """Decode base64 of either alphabet, with or without padding and line breaks; None if it is none."""
-    if not _BASE64.fullmatch(data):
-        return None
-    text = b"".join(data.split()).translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
-    try:
-        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
-        return None
-
-
-def _tpm(value: Any, data: bytes) -> bytes:  # noqa: ANN401 - any JSON value
-    """Keep what is evidence of a file that says more, in lower case; what is no object is left as it is."""
-    from strongroom.attest.tpm.evidence import FIELDS
-
-    if not isinstance(value, Mapping):
-        return data
-    kept = {name: _lower(one) for name, one in value.items() if name in FIELDS}
-    return json.dumps(kept).encode()
-
-
-def _lower(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, str):
-        return value.lower()
-    if isinstance(value, list):
-        return [_lower(one) for one in value]
-    return {name: _lower(one) for name, one in value.items()} if isinstance(value, dict) else value
-
-
 def _json(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
     try:
         return json.loads(data)
@@ -303,6 +257,7 @@ def _json(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _public_key(text: str, path: Path) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
     found: bytes | None = None
@@ -313,6 +268,12 @@ def _public_key(text: str, path: Path) -> bytes:
             found = None
     else:
         found = bytes.fromhex(text) if _HEX.fullmatch(text) else unbase64(text.encode("ascii", "replace"))
+        if found and len(found) == _POINT and found[0] == 4:  # a point alone
+            try:
+                key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), found)
+                found = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            except ValueError:
+                found = None
     if not found:
         raise InputError(
             Code.ARGUMENT, "its key is none", where=str(path), next_step="write SPKI as hex, base64 or PEM"

@@ -31,7 +31,7 @@ def capture(tpm: str, pcrs: str, bank: str, *, as_json: bool) -> None:
     """
     from strongroom.edge.tpm.chip import Tpm
 
-    registers = _registers(pcrs)
+    registers = read_registers(pcrs)
     if bank not in {"sha256", "sha384", "sha512"}:
         raise click.BadParameter("sha256, sha384 or sha512; SHA-1 proves nothing", param_hint="--bank")
     with Tpm.open(tpm) as chip:
@@ -49,7 +49,8 @@ def capture(tpm: str, pcrs: str, bank: str, *, as_json: bool) -> None:
         printing.note(f"nothing was ever measured into {what}: leave them out, or find out why")
 
 
-def _registers(text: str) -> list[int]:
+def read_registers(text: str) -> list[int]:
+    """Return the numbers of an option `--pcrs`. Raises BadParameter."""
     parts = text.split(",")
     if not all(part.strip().isascii() and part.strip().isdecimal() and int(part) < 24 for part in parts):
         raise click.BadParameter("numbers from 0 to 23 with commas between", param_hint="--pcrs")

@@ -8,10 +8,10 @@ Three lines are the promise:
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from strongroom.edge import following, given
+from strongroom.edge import attesting, following, given
 from strongroom.edge.clock import Reading, read_clocks
 from strongroom.edge.evidence import Attestor
 from strongroom.edge.exchange import Connector
@@ -37,6 +37,8 @@ def connect(
     home: Path | str | None = None,
     trust: Path | str | None = None,
     tpm: str | None = None,
+    tpm_issuers: Path | str | None = None,
+    pcrs: Sequence[int] = (),
     attestor: Attestor | None = None,
 ) -> Room:
     """Open this device's directory, and enrol the device if a token is given and it is not enrolled yet.
@@ -48,10 +50,13 @@ def connect(
         trust: the trust document to begin with; by default trust.json in the device directory.
         tpm: address of the TPM that keeps this device's keys and vouches for it, such as /dev/tpmrm0; a device that
             was enrolled with one finds it by itself.
+        tpm_issuers: certificates of whoever certified the TPM, PEM or DER, for a TPM that holds its own alone; used to
+            enrol and not kept.
+        pcrs: registers of the TPM that are quoted, of bank sha256. Enrolling remembers them; 0 to 7 by default.
         attestor: what vouches for this device instead: an app's wrapper of its platform's attestation.
 
     Raises:
-        InputError: ARGUMENT, if `url` is not the server of trust.json.
+        InputError: ARGUMENT, if `url` is not the server of trust.json, or registers or issuers are those of no TPM.
         SetupError: CONFIG without any trust.json; PERMISSIONS; ALREADY_THERE, if `tpm` comes after keys in files.
         IntegrityError: trust.json is malformed, or not signed by its owners.
         RefusedError: TRUST_VERSION, if `trust` does not follow the document in force.
@@ -61,6 +66,7 @@ def connect(
     place = given.home(home)
     given_trust = None if trust is None else given.path(trust, "trust")
     keystore = open_keystore(place / KEYS, None if tpm is None else given.text(tpm, "tpm"))
+    issuers = () if tpm_issuers is None else given.certificates(tpm_issuers, "tpm_issuers")
     return open_room(
         place,
         keystore,
@@ -71,7 +77,7 @@ def connect(
         hasty=lambda document: Pinned(document.server, document.pins, timeout=HASTE),
         clocks=read_clocks,
         unpinned=fetch_trust,
-        attestor=attestor,
+        attestor=attesting.by_tpm(keystore, attestor, given.registers(pcrs), issuers),
     )
 
 

@@ -6,7 +6,7 @@ from strongroom.edge import attesting, facts
 from strongroom.edge.evidence import Attestor
 from strongroom.edge.exchange import Line, Token
 from strongroom.edge.state import Identity
-from strongroom.errors import Code, StrongroomError
+from strongroom.errors import Code, DeniedError, InputError, RefusedError
 from strongroom.signing import PublicKey
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import EnrolAnswer, EnrolRequest
@@ -34,19 +34,23 @@ def enrol(line: Line, user_token: str, attestor: Attestor | None = None) -> Iden
         IntegrityError: SHAPE or JSON_NOT_CANONICAL, if the answer is malformed.
     """
     token = Token("Bearer", user_token)
+    attesting.prepare(attestor)
     challenge = line.challenge("enrol", None, token).challenge
     device = facts.describe(None)
     key = line.signer.public
     binding = Binding.enrol(challenge=challenge, device_key=thumbprint(key), platform=device.platform)
-    evidence = attesting.of_enrolment(attestor, line, challenge, binding, token)
-    unproven = EnrolRequest(challenge, key, device, evidence, "")
-    request = prove(unproven, line.signer, binding, "POST", line.url(PATH), user_token)
     try:
+        evidence = attesting.of_enrolment(attestor, line, challenge, binding, token)
+        unproven = EnrolRequest(challenge, key, device, evidence, "")
+        request = prove(unproven, line.signer, binding, "POST", line.url(PATH), user_token)
         answer = EnrolAnswer.from_bytes(line.post(PATH, request.to_bytes(), token, limit=EnrolAnswer.LIMIT))
-    except StrongroomError as error:
+    except (DeniedError, RefusedError, InputError) as error:  # of any other the office may have said yes
+        attesting.refused(attestor)
         if error.code == Code.CONFLICT:  # one key is one user's device
             error.next_step = "use a token of the user who enrolled this device, or another device directory (home)"
         raise
+    if evidence:
+        attesting.enrolled(attestor)
     return Identity(answer.device_id, answer.account, answer.token, answer.token_expires)
 
 

@@ -5,12 +5,17 @@ import re
 import stat
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificates
+
 from strongroom.edge.folder import Folder
 from strongroom.edge.store import OURS, TRUST
 from strongroom.errors import Code, InputError, IntegrityError, RefusedError, SetupError
 from strongroom.wire import trust as trust_of
 from strongroom.wire.trust import Trust
 
+MAX_CERTIFICATES = 65_536  # bytes of a file of certificates
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,300}/?")
 _TRUST_STEP = "name the trust.json that the owners of your strongroom gave you"
 
@@ -48,6 +53,29 @@ def path(value: object, what: str) -> Path:
     except RuntimeError:
         what = f"{what} begins with the home of a user who has none here"
         raise InputError(Code.PATH, what, where=ascii(written[:200]), next_step="write the whole path") from None
+
+
+def registers(value: object) -> tuple[int, ...]:
+    """Return a caller's numbers of registers. Raises InputError(ARGUMENT) for anything but whole numbers."""
+    if isinstance(value, (list, tuple)) and all(type(one) is int for one in value):
+        return tuple(value)
+    raise InputError(Code.ARGUMENT, "pcrs is no list of numbers", next_step="give pcrs as a list such as [0, 2, 4, 7]")
+
+
+def certificates(value: object, what: str) -> tuple[bytes, ...]:
+    """Return the certificates, DER, of a file that a caller names: PEM, or one as DER.
+
+    Raises:
+        InputError: as `path`; PATH if it is no regular file; TOO_LARGE; ARGUMENT if there are no certificates in it.
+    """
+    file = path(value, what)
+    step = "give a PEM file of certificates"
+    data = _read(file, MAX_CERTIFICATES, what, step)
+    try:
+        read = load_pem_x509_certificates(data) if b"-----BEGIN" in data else [load_der_x509_certificate(data)]
+        return tuple(one.public_bytes(Encoding.DER) for one in read)
+    except (ValueError, UnsupportedAlgorithm):
+        raise InputError(Code.ARGUMENT, f"{what} holds no certificates", where=str(file), next_step=step) from None
 
 
 def directory(value: object, what: str) -> Path:
@@ -103,25 +131,7 @@ def read_trust(place: Path) -> bytes:
         InputError: PATH if there is none or it is no regular file; TOO_LARGE.
         IntegrityError: as `trust.read`, with the file's name.
     """
-    try:
-        # NONBLOCK: opening a FIFO would wait for somebody to write into it
-        handle = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(
-                    Code.PATH, "the trust document is no regular file", where=str(place), next_step=_TRUST_STEP
-                )
-            if status.st_size > trust_of.MAX_SIZE:
-                what = f"not a trust document: {status.st_size} bytes; at most {trust_of.MAX_SIZE} are read"
-                raise InputError(Code.TOO_LARGE, what, where=str(place), next_step=_TRUST_STEP)
-            with os.fdopen(handle, "rb", closefd=False) as file:
-                data = file.read(trust_of.MAX_SIZE)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        what = f"the trust document cannot be read: {(error.strerror or 'failed').lower()}"
-        raise InputError(Code.PATH, what, where=str(place), next_step=_TRUST_STEP) from None
+    data = _read(place, trust_of.MAX_SIZE, "the trust document", _TRUST_STEP)
     check_trust(data, place)
     return data
 
@@ -161,3 +171,24 @@ def next_trust(old: Trust, data: bytes, place: Path) -> Trust:
 
 def _owner_keys(trust: Trust) -> set[str]:
     return {key.key_id for one in trust.owner.principals for key in one.keys}
+
+
+def _read(place: Path, limit: int, what: str, step: str) -> bytes:
+    """Read a file that must be a regular one. Raises InputError: PATH or TOO_LARGE."""
+    try:
+        # NONBLOCK: opening a FIFO would wait for somebody to write into it
+        handle = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(Code.PATH, f"{what} is no regular file", where=str(place), next_step=step)
+            if status.st_size > limit:
+                large = f"{what} has {status.st_size} bytes; at most {limit} are read"
+                raise InputError(Code.TOO_LARGE, large, where=str(place), next_step=step)
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                return file.read(limit)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        why = f"{what} cannot be read: {(error.strerror or 'failed').lower()}"
+        raise InputError(Code.PATH, why, where=str(place), next_step=step) from None

@@ -19,6 +19,10 @@ STATE, MODELS = "state.json", "models"
 STATE_KEY = "state"  # name of the MAC key in the keystore
 
 
+class UnturnedError(StoreError):
+    """The new state is on the disk, and the hardware did not take note of it: nothing of it may be used yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """The file of one device directory; its caller holds the store's lock where it writes."""
@@ -58,11 +62,12 @@ class Remembered:
             What was written.
 
         Raises:
-            StoreError: DISK_FULL, or as `folder.translated`. A keystore that fails may leave the new one in force.
+            UnturnedError: the hardware keystore fails; the new one may be in force.
+            StoreError: DISK_FULL, or as `folder.translated`; the old one is in force.
         """
         ratchet = self._ratchet()
         step = b""
-        with self._key() as key:
+        with _heard(ratchet), self._key() as key:
             if ratchet is not None and (old is None or turning.is_due(old, state)):
                 before = self._place(ratchet) if old is None or old.turn is None else turning.after(old.turn, key)
                 turn = Turn(before, os.urandom(32), state.clock.seen)
@@ -71,7 +76,8 @@ class Remembered:
         memory_of.check_readable(data)
         home.write(STATE, data)
         if ratchet is not None and step:
-            ratchet.turn_ratchet(step)
+            with _heard(ratchet):
+                self._turn(state, step, ratchet)
         return state
 
     def make_key(self) -> None:
@@ -117,7 +123,16 @@ class Remembered:
             what = "an older copy of the device's memory was put back: the hardware keystore has noted a newer one"
             raise memory_of.lost(where, what)
         home.sync()  # or a power cut could take the only state that is in force then
-        ratchet.turn_ratchet(step)
+        with _heard(ratchet):
+            self._turn(state, step, ratchet)
+
+    def _turn(self, state: State, step: bytes, ratchet: Ratchet) -> None:
+        """Turn the ratchet; once more if it failed and, asked where it stands, did not move. Raises StoreError."""
+        try:
+            ratchet.turn_ratchet(step)
+        except StoreError:
+            if not turning.stands(state, step, ratchet.read_ratchet()):
+                ratchet.turn_ratchet(step)
 
     def _ratchet(self) -> Ratchet | None:
         return self.keystore if isinstance(self.keystore, Ratchet) else None
@@ -141,3 +156,17 @@ class Remembered:
             yield key
         finally:
             wipe(key)
+
+
+@contextlib.contextmanager
+def _heard(ratchet: Ratchet | None) -> Iterator[None]:
+    """Tell trouble of the hardware from that of the directory. Raises UnturnedError, and StoreError for damage."""
+    try:
+        yield
+    except StoreError as error:
+        if ratchet is None or error.code == Code.STORE_DAMAGED:
+            raise
+        what = f"the hardware keystore took no note of the device's memory: {error.what}"
+        first = error.next_step or "see that the hardware keystore can be used, and try again"
+        step = f"{first}; without its note an older copy of the memory could be put back"
+        raise UnturnedError(error.code, what, where=error.where, next_step=step) from error

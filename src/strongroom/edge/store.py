@@ -23,7 +23,7 @@ from strongroom.edge.folder import FRESH, Folder
 from strongroom.edge.incoming import INCOMING, Staging, Wanted, file_name
 from strongroom.edge.keystore import Keystore
 from strongroom.edge.lock import locked
-from strongroom.edge.remembered import MODELS, STATE, Remembered
+from strongroom.edge.remembered import MODELS, STATE, Remembered, UnturnedError
 from strongroom.edge.state import Install, Partial, State
 from strongroom.errors import Code, SetupError, StoreError, StrongroomError
 from strongroom.sealed import ModelKey
@@ -138,6 +138,7 @@ class Store:
 
         Both stay good when another process replaces the version meanwhile. The keys are wiped at the end. A disk that
         takes no new clock stops nothing: the lease is then judged by the clock in memory.
+        Hardware that takes none does.
 
         Args:
             choose: picks from the state whose clock is now.
@@ -292,6 +293,8 @@ class Store:
         if keep and new != old:
             try:
                 return self._write(home, new, old)
+            except UnturnedError:
+                raise  # what is refused to the hardware alone could be refused for ever, and the lease would not end
             except StoreError as error:
                 if error.code not in _UNWRITABLE:
                     raise

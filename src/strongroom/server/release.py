@@ -14,7 +14,7 @@ from strongroom import canonical
 from strongroom.attest import tpm
 from strongroom.errors import Code, DeniedError, InputError, StoreError, StrongroomError
 from strongroom.sealed.keys import ModelKey
-from strongroom.sealed.wiping import wipe
+from strongroom.sealed.wiping import wipe, wipe_bytes
 from strongroom.server import attested, challenges, entitled, wipe_orders
 from strongroom.server.attested import Attested
 from strongroom.server.audit import Event, event
@@ -238,6 +238,8 @@ def _seal(office: Office, grant: Grant, binding: Binding, found: Entitled, prove
     finally:
         for key in keys:
             key.wipe()
+        if second is not None:
+            wipe_bytes(second)  # drawn for this release alone, so nobody else holds it
 
 
 def wrap_context(account: str | None, model: str, version: str, file_id: bytes) -> bytes:

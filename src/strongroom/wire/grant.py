@@ -129,7 +129,7 @@ def open_grant(
     grant: Grant,
     ephemeral: hpke.EphemeralKey,
     binding: Binding,
-    activate: Callable[[bytes], bytearray] | None = None,
+    activate: Callable[[bytes], bytes | bytearray] | None = None,
 ) -> tuple[ModelKey, ...]:
     """Open the keys of a grant that `read_grant` returned; the ephemeral key is gone afterwards, whatever happens.
 
@@ -171,19 +171,33 @@ def _unwrapped(
     grant: Grant,
     credential: bytes,
     binding: Binding,
-    activate: Callable[[bytes], bytearray] | None,
+    activate: Callable[[bytes], bytes | bytearray] | None,
 ) -> bytearray:
     try:
         if activate is None:
             what = "the keys of a grant are wrapped for a TPM that this device does not use"
             raise IntegrityError(Code.SEALED_KEY, what, where=grant.model, next_step="enrol this device with its TPM")
-        second = activate(credential)
+        second = _activated(activate, credential, grant)
         try:
             return second_secret.unwrap(second, binding.digest(), bytes(wrapped))
         finally:
             wipe(second)
     finally:
         wipe(wrapped)
+
+
+def _activated(activate: Callable[[bytes], bytes | bytearray], credential: bytes, grant: Grant) -> bytearray:
+    try:
+        found = activate(credential)
+    except IntegrityError as error:
+        if error.code != Code.SHAPE:
+            raise
+        what = f"the keys of a grant are wrapped in what is no credential: {error.what}"
+        raise IntegrityError(Code.SEALED_KEY, what, where=grant.model) from None
+    second = bytearray(found)
+    if isinstance(found, bytearray):
+        wipe(found)
+    return second
 
 
 def _check_files(grant: Grant, trust: Trust) -> None:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from strongroom.errors import Code, IntegrityError, InternalError
+from strongroom.sealed.wiping import wipe_bytes
 
 INFO = b"strongroom/tpm-wrap/v1\0"
 SIZE = 32  # bytes of the secret, fresh for every release
@@ -30,7 +31,12 @@ def wrap(secret: bytes | bytearray, binding: bytes, keys: bytes | bytearray) -> 
     """
     if len(secret) != SIZE or len(keys) % SIZE or not keys:
         raise InternalError(Code.INTERNAL, "a second secret wraps whole keys under 32 bytes")
-    return aes_key_wrap(_kek(secret, binding), bytes(keys))
+    kek, content = _kek(secret, binding), _fresh(keys)
+    try:
+        return aes_key_wrap(kek, content)
+    finally:
+        wipe_bytes(kek)
+        wipe_bytes(content)
 
 
 def unwrap(secret: bytes | bytearray, binding: bytes, wrapped: bytes) -> bytearray:
@@ -39,11 +45,27 @@ def unwrap(secret: bytes | bytearray, binding: bytes, wrapped: bytes) -> bytearr
     Raises:
         IntegrityError: SEALED_KEY, if they were wrapped under another secret or for another request.
     """
+    kek = _kek(secret, binding)
     try:
-        return bytearray(aes_key_unwrap(_kek(secret, binding), wrapped))
+        opened = aes_key_unwrap(kek, wrapped)
     except (InvalidUnwrap, UnsupportedAlgorithm, ValueError):
         raise IntegrityError(Code.SEALED_KEY, "the keys were wrapped for another TPM or request") from None
+    finally:
+        wipe_bytes(kek)
+    keys = bytearray(opened)
+    wipe_bytes(opened)  # pyca has just made it, so nobody else holds it
+    return keys
 
 
 def _kek(secret: bytes | bytearray, binding: bytes) -> bytes:
-    return HKDF(hashes.SHA256(), 32, salt=binding, info=INFO).derive(bytes(secret))
+    """Return a fresh object, for the caller to wipe."""
+    material = _fresh(secret)
+    try:
+        return HKDF(hashes.SHA256(), 32, salt=binding, info=INFO).derive(material)
+    finally:
+        wipe_bytes(material)
+
+
+def _fresh(secret: bytes | bytearray) -> bytes:
+    """Return a copy that nobody else holds: `bytes` of bytes would be the very same object."""
+    return bytes(memoryview(secret))

@@ -114,6 +114,17 @@ def test_a_missing_category_is_for_the_policy_to_say():
     assert codes(replace(claims, category=99), any_of_them) == []
 
 
+@pytest.mark.parametrize("category", [0, 7, 8, 9])
+@pytest.mark.parametrize("named", [(), (2, 4), (0, 7, 8, 9)])
+def test_categories_that_are_no_applications_never_pass(category, named):
+    """Apple: 0 is invalid, and 7 to 9 are not appropriate; no policy, and no reaction of one, makes them so."""
+    claims = replace(GOOD[Kind.APP_ATTEST], category=category)
+    policy = replace(POLICY, apple=replace(POLICY.apple, categories=named))
+    assert codes(claims, policy)[0] == Refusal.ENVIRONMENT or named
+    lenient = replace(policy, reactions=dict.fromkeys(JUDGED_BY_POLICY, Reaction.OBSERVE))
+    assert judging.reaction(judging.judge(claims, lenient, AT), lenient) == Reaction.DENY
+
+
 def test_a_demand_that_is_not_made_is_not_judged():
     rules = AndroidRules((PACKAGE,), (SIGNER,), boot_states=("verified", "unverified"), locked=False)
     claims = replace(

@@ -8,7 +8,7 @@ import pytest
 from strongroom.attest import policy_file
 from strongroom.attest.claims import HASHED, IN_HARDWARE, Kind, Level
 from strongroom.attest.policy_lines import line_of
-from strongroom.attest.verdict import Reaction, Refusal
+from strongroom.attest.verdict import JUDGED_BY_POLICY, Reaction, Refusal
 from strongroom.errors import Code, SetupError
 
 SIGNER = "ab" * 32
@@ -182,7 +182,12 @@ def test_without_a_default_nothing_is_taken():
         ('["app-attest"]', '["app-attest"]\nreactions = { replay = "observe" }', 8, "always denied", "remove"),
         ('["app-attest"]', '["app-attest"]\nreactions = { bot = "observe" }', 8, "field 'bot'", "is boot meant?"),
         ('["app-attest"]', '["app-attest"]\nreactions = { boot = "allow" }', 8, "boot is not one of observe", "set it"),
-        ("[default.apple]", "[default.apple]\ncategories = [-1]", 9, "apple.categories is not a whole", "from 0"),
+        ("[default.apple]", "[default.apple]\ncategories = [-1]", 9, "apple.categories is not a category", "1 to 6"),
+        ("[default.apple]", "[default.apple]\ncategories = []", 9, "apple.categories is not an array of 1", "leave it"),
+        ("[default.apple]", "[default.apple]\ncategories = [4, 7]", 9, "apple.categories is not a category", "6, 10"),
+        ("[default.apple]", "[default.apple]\ncategories = [0]", 9, "apple.categories is not a category", "6, 10"),
+        ("[default.apple]", '[default.apple]\nmin_bundle_version = ""', 9, "min_bundle_version is not a", "2.14.0"),
+        ('["app-attest"]', "[]", 7, "default.kinds is not an array of 1", "leave it out"),
         ("[default.apple]", '[default.apple]\nenvironments = ["prod"]', 9, "environments is not one of", "production"),
         ("[default.apple]", '[default.apple]\nmin_bundle_version = "2.x"', 9, "min_bundle_version is not a", "2.14.0"),
         ("[default.apple]", "[default.tpm]\n[default.apple]", 8, "default.tpm says no pcrs", "add pcrs"),
@@ -191,7 +196,7 @@ def test_without_a_default_nothing_is_taken():
         ("[default.apple]", "[default.tpm.pcrs.sha256]\n01 = []\n[default.apple]", 9, "no register '01'", "0 to 23"),
         ("[default.apple]", '[default.tpm.pcrs.sha256]\n1 = "00"\n[default.apple]', 9, "is not a digest of 32", "hexa"),
         ("[default.apple]", "[default.android]\n[default.apple]", 8, "android says no packages", "add packages"),
-        ("[default]", "[models.Digits]\nkinds = []\n[default]", 6, "not a model name: 'Digits'", "use 1 to 64"),
+        ("[default]", "[models.Digits]\nlevel = 'device'\n[default]", 6, "not a model name: 'Digits'", "use 1 to 64"),
         ("[default]", "[models]\ndigits = 1\n[default]", 7, "models.digits is not a table", "a table"),
         ("[default]", "[default", 6, "not valid TOML", "mend this line"),
         ("[default.apple]", 'kinds = ["tpm"]\n[default.apple]', 8, "'kinds' is set twice", "keep one"),
@@ -229,9 +234,9 @@ def test_a_mistake_behind_many_lines_is_found():
     """Arrays, texts and comments over several lines, and what only looks like the field."""
     text = '''version = 1
 # unattested = "comment"
-[default]
-kinds = [
-  # unattested = "in an array"
+[authorities]
+tpm_roots = [
+  "a.pem",  # unattested = "in an array"
 ]
 [models.a]
 reactions = { device = "observe", boot = "deny" }
@@ -243,7 +248,7 @@ unattested = 1
     assert refused(text).where == "attestation.toml line 10"
     assert line_of(text, ("models", "a", "reactions", "boot")) == 8
     assert line_of(text, ("models", "b")) == 9
-    assert line_of(text, ("default", "kinds")) == 4
+    assert line_of(text, ("authorities", "tpm_roots")) == 4
     assert line_of(text, ("nothing", "of", "it")) == 0
 
 
@@ -283,7 +288,7 @@ def test_another_rule_is_another_digest(change):
 
 
 def test_the_same_rules_of_two_models_have_two_digests():
-    policies = read("version = 1\n[models.a]\nkinds = []\n[models.b]\nkinds = []")
+    policies = read("version = 1\n[models.a]\n[models.b]")
     assert len({one.digest for one in policies.every()}) == 3
 
 
@@ -292,11 +297,21 @@ def test_what_asks_for_less_is_said_loudly():
     assert said == (
         "models without rules of their own: a test authority may vouch for a device (stand_ins = true)",
         "models without rules of their own: applications built for development are served (apple.environments)",
+        'models without rules of their own: what fails the check "device" is served (reactions.device = "short-lease")',
+        'models without rules of their own: what fails the check "patch" is served (reactions.patch = "observe")',
         "the model digits: devices that prove nothing are served (unattested = true)",
     )
     assert read(SMALL).loud() == ()
     quiet = SMALL.replace("[default.apple]", 'reactions = { unavailable = "short-lease" }\n[default.apple]')
     assert len(read(quiet).loud()) == 1
+
+
+@pytest.mark.parametrize("code", sorted(JUDGED_BY_POLICY - {Refusal.UNAVAILABLE}))
+@pytest.mark.parametrize("wanted", Reaction)
+def test_a_check_that_stops_nobody_is_said_loudly(code, wanted):
+    said = read(SMALL.replace("[default.apple]", f'reactions = {{ {code} = "{wanted}" }}\n[default.apple]')).loud()
+    served = wanted in {Reaction.OBSERVE, Reaction.SHORT_LEASE}
+    assert [f'(reactions.{code} = "{wanted}")' in one for one in said] == ([True] if served else [])
 
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "attestation.md"

@@ -20,6 +20,7 @@ from strongroom.errors import (
     StrongroomError,
     UnreachableError,
 )
+from strongroom.server import certificates
 from strongroom.signing import SigningKey
 from strongroom.wire import trust
 
@@ -214,3 +215,42 @@ def test_the_default_directory(monkeypatch, tmp_path):
     monkeypatch.setenv("STRONGROOM_HOME", "~/other")
     assert given.home(None) == tmp_path / "other"
     assert given.directory(tmp_path, "home") == tmp_path
+
+
+def pem() -> bytes:
+    return certificates.issue(["chip.test"], now=1_800_000_000).authority
+
+
+@pytest.mark.parametrize("kind", ["absent", "fifo", "directory", "huge", "empty", "no certificate", "half of one"])
+def test_issuers_of_a_tpm_that_are_none(tmp_path, kind):
+    path = tmp_path / "issuers.pem"
+    make = {
+        "fifo": lambda: os.mkfifo(path),
+        "directory": path.mkdir,
+        "huge": lambda: path.write_bytes(b" " * 65_537),
+        "empty": lambda: path.write_bytes(b""),
+        "no certificate": lambda: path.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        "half of one": lambda: path.write_bytes(pem()[:200]),
+    }
+    make.get(kind, lambda: None)()
+    with pytest.raises(InputError) as caught:
+        connect(home=tmp_path / "device", tpm="/dev/none", tpm_issuers=path)
+    assert caught.value.code in {Code.PATH, Code.TOO_LARGE, Code.ARGUMENT}
+    assert str(path) in caught.value.where
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"pcrs": [7]}, {"tpm_issuers": "issuers.pem"}, {"pcrs": "7"}, {"pcrs": [True]}, {"pcrs": 7},
+     {"pcrs": [24], "tpm": "/dev/none"}, {"pcrs": [7], "tpm": "/dev/none", "attestor": SimpleNamespace(kind="tpm")}],
+    ids=["no TPM", "issuers of none", "text", "a truth", "a number", "no such register", "another attestor"],
+)  # fmt: skip
+def test_what_is_said_of_a_tpm_that_does_not_vouch(tmp_path, monkeypatch, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "issuers.pem").write_bytes(pem() * 2)
+    assert len(given.certificates("issuers.pem", "tpm_issuers")) == 2
+    with pytest.raises(InputError) as caught:
+        connect(home=tmp_path / "device", **said)
+    assert caught.value.code == Code.ARGUMENT
+    assert caught.value.next_step

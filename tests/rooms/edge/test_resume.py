@@ -318,10 +318,10 @@ def test_a_version_that_was_whole_and_not_yet_active_is_not_fetched_again(tmp_pa
     room = device.room()
     real = type(room.store)._write
 
-    def write(self, home, state: State) -> None:
-        if state.installs:
+    def write(self, home, new: State, old: State) -> State:
+        if new.installs:
             raise OSError(5, "the machine stops here")
-        real(self, home, state)
+        return real(self, home, new, old)
 
     with monkeypatch.context() as patch:
         patch.setattr(type(room.store), "_write", write)

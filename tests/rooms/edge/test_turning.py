@@ -16,6 +16,7 @@ from strongroom.edge.clock import Anchor
 from strongroom.edge.folder import Folder
 from strongroom.edge.keystore import Ratchet
 from strongroom.edge.keystore.file import FileKeystore
+from strongroom.edge.remembered import Remembered
 from strongroom.edge.state import FORMAT, State, Turn
 from strongroom.edge.store import Store
 from strongroom.errors import Code, RefusedError, StoreError, StrongroomError
@@ -312,6 +313,82 @@ def test_a_ratchet_that_does_not_answer_stops_no_opening_for_the_clock(device):
     device.part.before = no_answer()
     assert device.runs() == ONE
     assert device.runs() == ONE
+
+
+class Stuck(Part):
+    """Says where it stands, and moves no more."""
+
+    stuck = False
+
+    def turn(self, data):
+        if self.stuck:
+            raise no_answer()
+        super().turn(data)
+
+
+def test_a_ratchet_that_is_read_and_never_turned_opens_nothing_for_ever(tmp_path, office):
+    """C07: whoever keeps the turn from the hardware could put one copy back at each reboot, the clock with it."""
+    device = RatchetDevice(tmp_path / "device", office, part=Stuck())
+    device.room().pull("digits")
+    office.down = True
+    copy, start = device.copy("copy"), device.office.now
+    device.part.stuck = True
+    for boot in ("one", "two"):
+        device.put_back(copy)
+        device.office.now, device.boot_id, device.boot = start + 60, boot, 10
+        with pytest.raises(StoreError) as caught:
+            device.runs()
+        assert caught.value.code == Code.STORE_IO
+        assert "older copy" in caught.value.next_step
+    device.part.stuck = False
+    assert device.runs() == ONE
+    device.put_back(copy)
+    refused(device)
+
+
+@pytest.mark.parametrize("silent", ["read_ratchet", "get"])
+def test_hardware_that_falls_silent_while_the_clock_is_written_is_no_full_disk(device, monkeypatch, silent):
+    """C07: else whoever cuts the line at the right moment opens one copy for ever."""
+    copy = device.copy("copy")
+    device.reboot()
+    written = []
+
+    def cut(keystore, *args):
+        if written:
+            raise no_answer()
+        return answers(keystore, *args)
+
+    answers = getattr(RatchetKeystore, silent)
+    update = Remembered.write
+    with monkeypatch.context() as patch:
+        patch.setattr(RatchetKeystore, silent, cut)
+        patch.setattr(Remembered, "write", lambda *args: (written.append(1), update(*args))[1])
+        device.part.before = no_answer()
+        with pytest.raises(StoreError) as caught:
+            device.runs()
+    assert caught.value.code == Code.STORE_IO
+    assert "hardware" in caught.value.what
+    device.part.before = None
+    device.put_back(copy)
+    assert device.runs() == ONE
+
+
+def test_a_ratchet_that_fails_after_it_turned_has_turned(device):
+    """Whoever asks it where it stands need not turn it again, which would be damage."""
+    turns = device.part.turns
+    device.later(3600)
+    device.part.after = no_answer()
+    assert device.runs() == ONE
+    assert device.part.turns == turns + 1
+
+
+def test_a_directory_that_takes_no_change_opens_with_a_ratchet_too(device, monkeypatch):
+    """Nothing was written then, so nothing has to be turned: protocol.md section 13."""
+    device.later(3600)
+    monkeypatch.setattr(Folder, "write", lambda *_: (_ for _ in ()).throw(no_answer()))
+    turns = device.part.turns
+    assert device.runs() == ONE
+    assert device.part.turns == turns
 
 
 def test_keys_in_files_have_no_ratchet_and_no_turn(tmp_path, office):

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import hashes, hmac
 
 from strongroom.errors import Code, IntegrityError, InternalError
 from strongroom.wire import grant as grants
-from strongroom.wire import second_secret
+from strongroom.wire import hpke, second_secret
 
 SECRET, BINDING, KEYS = bytes(range(32)), bytes(range(100, 132)), b"k" * 64
 CREDENTIAL = b"\0\2id\0\2es"
@@ -30,7 +30,7 @@ def hkdf_by_hand(secret: bytes, salt: bytes) -> bytes:
 
 def test_the_published_vector(monkeypatch):
     """RFC 3394 section 4.6."""
-    monkeypatch.setattr(second_secret, "_kek", lambda *_: KEK)
+    monkeypatch.setattr(second_secret, "_kek", lambda *_: bytes(memoryview(KEK)))  # it is wiped
     assert second_secret.wrap(SECRET, BINDING, KEY_DATA) == WRAPPED
     assert second_secret.unwrap(SECRET, BINDING, WRAPPED) == KEY_DATA
 
@@ -60,6 +60,33 @@ def test_only_the_same_secret_and_binding_unwrap():
 def test_whole_keys_under_a_whole_secret(secret, keys):
     with pytest.raises(InternalError):
         second_secret.wrap(secret, BINDING, keys)
+
+
+def test_nothing_of_keys_and_secrets_is_left(monkeypatch):
+    """D06, D13: what the library is given and gives back is bytes, and is overwritten; what the caller gave is not."""
+    held = []
+
+    def watched(name):
+        function = getattr(second_secret, name)
+
+        def call(key, data):
+            found = function(key, data)
+            held.extend((key, found if name == "aes_key_unwrap" else data))
+            return found
+
+        monkeypatch.setattr(second_secret, name, call)
+
+    watched("aes_key_wrap")
+    watched("aes_key_unwrap")
+    for given in (bytes, bytearray):
+        secret, keys = given(SECRET), given(KEYS)
+        wrapped = second_secret.wrap(secret, BINDING, keys)
+        assert second_secret.unwrap(secret, BINDING, wrapped) == KEYS
+        assert (secret, keys) == (SECRET, KEYS)
+    with pytest.raises(IntegrityError):
+        second_secret.unwrap(SECRET[::-1], BINDING, wrapped)
+    assert len(held) == 8
+    assert not any(map(any, held))
 
 
 def sealed(exchange, second: bytes | None = SECRET):
@@ -107,3 +134,40 @@ def test_secret_and_credential_go_together(exchange):
         sealed(exchange, None)
     with pytest.raises(InternalError):
         grants.seal_keys(exchange.grant(), exchange.binding, exchange.keys, SECRET)
+
+
+def test_whatever_the_chip_makes_of_a_credential_leaves_no_keys(exchange, monkeypatch):
+    """D06: bytes are as good as a bytearray, and the plaintext goes on every path."""
+    opened, answers = [], []
+    take = hpke.EphemeralKey.open
+    monkeypatch.setattr(hpke.EphemeralKey, "open", lambda *args: opened.append(take(*args)) or opened[-1])
+
+    def no_credential(_):
+        raise IntegrityError(Code.SHAPE, "structure ends too early")
+
+    def broken(_):
+        raise OSError
+
+    def of_bytes(_):
+        return bytes(memoryview(SECRET))
+
+    def of_bytearray(_):
+        answers.append(bytearray(SECRET))
+        return answers[0]
+
+    for activate, expected in (
+        (of_bytes, None),
+        (of_bytearray, None),
+        (no_credential, IntegrityError),
+        (broken, OSError),
+    ):
+        whole = type(exchange)()
+        if expected is None:
+            assert grants.open_grant(sealed(whole), whole.ephemeral, whole.binding, activate) == whole.keys
+        else:
+            with pytest.raises(expected) as caught:
+                grants.open_grant(sealed(whole), whole.ephemeral, whole.binding, activate)
+            assert expected is OSError or caught.value.code == Code.SEALED_KEY
+        assert whole.ephemeral.used
+    assert len(opened) == 4
+    assert not any(map(any, (*opened, *answers)))

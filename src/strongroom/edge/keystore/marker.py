@@ -14,16 +14,19 @@ from strongroom.shapes import Array, Binary, Choice, Integer, Object, Text
 MARKER = "tpm.json"
 LIMIT = 4096  # bytes
 FORMAT = 1  # fields are append-only
+_BANK = Choice(("sha256", "sha384", "sha512", "sha1"))
 _SHAPE = Object(
     {
         "format": Choice((FORMAT,)),
         "address": Text(1024),
         "root": Binary(66, 34),
         "registers": Array(Integer(0, 23), most=24),
-        "bank": Choice(("sha256", "sha384", "sha512", "sha1")),
+        "bank": _BANK,
         "ratchet": Integer(0x01000000, 0x01FFFFFF),
+        "quoted": Array(Integer(0, 23), most=24, least=1),
+        "quoted_bank": _BANK,
     },
-    frozenset({"ratchet"}),
+    frozenset({"ratchet", "quoted", "quoted_bank"}),
 )
 
 
@@ -37,6 +40,8 @@ class Marker:
         registers: that secrets are sealed to, rising; empty for none.
         bank: of the registers.
         ratchet: NV index that goes forward with this device's memory; None before there is one.
+        quoted: registers that this device quotes, rising; empty for the usual ones.
+        quoted_bank: of those registers.
     """
 
     address: str
@@ -44,6 +49,8 @@ class Marker:
     registers: tuple[int, ...] = ()
     bank: str = "sha256"
     ratchet: int | None = None
+    quoted: tuple[int, ...] = ()
+    quoted_bank: str = "sha256"
 
     @classmethod
     def read(cls, folder: Folder) -> Self | None:
@@ -62,7 +69,15 @@ class Marker:
             step = "restore it, or move the device directory away and enrol again"
             what = f"the note of which TPM holds this device's keys is damaged: {error.what}"
             raise StoreError(Code.STORE_DAMAGED, what, where=where, next_step=step) from None
-        return cls(fields["address"], fields["root"], tuple(fields["registers"]), fields["bank"], fields["ratchet"])
+        return cls(
+            fields["address"],
+            fields["root"],
+            tuple(fields["registers"]),
+            fields["bank"],
+            fields["ratchet"],
+            tuple(fields["quoted"] or ()),
+            fields["quoted_bank"] or "sha256",
+        )
 
     def write(self, folder: Folder) -> None:
         """Write it durably. Raises StoreError."""
@@ -75,6 +90,8 @@ class Marker:
         }
         if self.ratchet is not None:
             value["ratchet"] = self.ratchet
+        if self.quoted:
+            value |= {"quoted": list(self.quoted), "quoted_bank": self.quoted_bank}
         folder.write(MARKER, canonical.encode(value))
 
     def at(self, address: str) -> Self:

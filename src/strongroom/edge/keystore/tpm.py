@@ -25,7 +25,7 @@ from strongroom.edge.tpm import nv
 from strongroom.edge.tpm.chip import Connector, Tpm
 from strongroom.edge.tpm.objects import Blob
 from strongroom.edge.tpm.transport import connect
-from strongroom.errors import Code, IntegrityError, InternalError, StoreError
+from strongroom.errors import Code, IntegrityError, InternalError, StoreError, StrongroomError
 from strongroom.sealed.wiping import wipe
 from strongroom.signing import ES256, PublicKey, Signer
 from strongroom.wire.tpm.structs import Public
@@ -33,7 +33,9 @@ from strongroom.wire.tpm.structs import Public
 SIZE = 32  # bytes of every secret kept here
 SEALED, KEY = ".sealed", ".tpmkey"  # ends of names: secrets, and keys of the chip
 _DEVICE, _ATTESTATION = "device", "attestation"
+_NEW = "attestation-new"  # the key of an enrolment that no office has said yes to
 _LIMIT = 2048  # bytes of a blob
+_DRAWS = 64  # of a place in the TPM's memory that nobody uses
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
 
 
@@ -104,25 +106,52 @@ class TpmKeystore:
         return _Chip(blob, self)
 
     def attestation_key(self) -> Blob | None:
-        """Return the key of the TPM's quotes, or None before `make_attestation_key`. Raises StoreError."""
+        """Return the key of the TPM's quotes, or None before `keep_attestation_key`. Raises StoreError."""
         return self._read_key(_ATTESTATION)
 
     def make_attestation_key(self) -> Blob:
-        """Make the attestation key in the TPM if there is none. Raises as `make_device_key`."""
-        known = self.attestation_key()
+        """Return the attestation key; make one if there is none, which counts only from `keep_attestation_key` on.
+
+        One that an interrupted enrolment left is gone on with: an office may have said yes, unheard. Raises as
+        `make_device_key`.
+        """
+        known = self.attestation_key() or self._read_key(_NEW)
         if known is not None:
             return known
         with self.opened() as tpm:
             blob = tpm.create_ak()
-        self._write(_ATTESTATION + KEY, blob)
+        self._write(_NEW + KEY, blob)
         return blob
+
+    def keep_attestation_key(self) -> None:
+        """Have the key that was just made sign this device's quotes from now on. Raises StoreError."""
+        made = self._read_key(_NEW)
+        if made is not None:
+            self._write(_ATTESTATION + KEY, made)
+            self._remove(_NEW + KEY)
+
+    def drop_new_attestation_key(self) -> None:
+        """Remove the key that no office took; one that was attested before stays. Raises StoreError."""
+        self._remove(_NEW + KEY)
 
     def forget_attestation_key(self) -> None:
         """Remove the attestation key; a missing one is no error. Raises StoreError."""
+        self._remove(_ATTESTATION + KEY)
+        self._remove(_NEW + KEY)
+
+    def quoted(self) -> tuple[tuple[int, ...], str] | None:
+        """Return the registers that this device quotes and their bank, None for the usual ones. Raises StoreError."""
         with self._folder() as folder:
-            if folder.has(_ATTESTATION + KEY):
-                folder.remove(_ATTESTATION + KEY)
-                folder.sync()
+            marker = Marker.read(folder)
+        return (marker.quoted, marker.quoted_bank) if marker is not None and marker.quoted else None
+
+    def note_quoted(self, registers: Sequence[int], bank: str) -> None:
+        """Note which registers this device quotes from now on. Raises as `opened`."""
+        noted = tuple(sorted(set(registers)))
+        with self._opened() as (_, marker):
+            if (marker.quoted, marker.quoted_bank) != (noted, bank):
+                with self._folder() as folder:
+                    replace(marker, quoted=noted, quoted_bank=bank).write(folder)
 
     def put(self, name: str, secret: bytes | bytearray) -> None:
         """Keep 32 secret bytes under a new name, durably, sealed to this TPM. Raises as `opened`."""
@@ -187,16 +216,32 @@ class TpmKeystore:
     def begin_ratchet(self) -> None:
         """Make the index that goes forward with this device's memory, and move it to where it never was.
 
-        Its place is noted before it is made, so that a crash between leaves none that nobody knows of. Raises as
-        `opened`.
+        Its place is noted only when it is ours; a power cut right before that leaves an index that nobody uses. Raises
+        as `opened`.
         """
         with self._opened() as (tpm, marker):
             index = marker.ratchet
-            if index is None:
-                index = nv.RATCHETS + int.from_bytes(os.urandom(2), "big")  # one each for many directories
+            if index is None or not tpm.is_ratchet(index):
+                index = self._new_ratchet(tpm, marker)
+            tpm.begin_ratchet(index, os.urandom(nv.SIZE))
+
+    def _new_ratchet(self, tpm: Tpm, marker: Marker) -> int:
+        """Make an index where nothing is, and note it."""
+        for _ in range(_DRAWS):
+            index = nv.RATCHETS + int.from_bytes(os.urandom(2), "big")  # one each for many directories
+            if not tpm.make_ratchet(index):
+                continue
+            try:
                 with self._folder() as folder:
                     replace(marker, ratchet=index).write(folder)
-            tpm.begin_ratchet(index, os.urandom(nv.SIZE))
+            except BaseException:
+                with contextlib.suppress(StrongroomError):
+                    tpm.remove_ratchet(index)
+                raise
+            return index
+        what = f"{_DRAWS} places of the TPM's memory were drawn, and each is in use"
+        step = "take out what nobody needs: `tpm2_getcap handles-nv-index`, then `tpm2_nvundefine` with one of them"
+        raise StoreError(Code.STORE_IO, what, where=self._address, next_step=step)
 
     def read_ratchet(self) -> bytes | None:
         """Return what that index holds, or None if it is gone. Raises as `opened`."""
@@ -248,6 +293,12 @@ class TpmKeystore:
     def _write(self, file: str, blob: Blob) -> None:
         with self._folder() as folder:
             folder.write(file, blob.to_bytes())
+
+    def _remove(self, file: str) -> None:
+        with self._folder() as folder:
+            if folder.has(file):
+                folder.remove(file)
+                folder.sync()
 
     def _damaged(self, file: str, what: str) -> StoreError:
         step = "move the device directory away and enrol again"

@@ -189,6 +189,14 @@ class Tpm:
         """
         return endorsement.activate(self._objects, key, credential)
 
+    def make_ratchet(self, index: int) -> bool:
+        """Make an index that only goes forward; False if there is anything in its place."""
+        return nv.make_ratchet(self._objects, index)
+
+    def is_ratchet(self, index: int) -> bool:
+        """Say whether such an index, or nothing, is in that place: what another program put there is never touched."""
+        return nv.is_ratchet(self._objects, index)
+
     def begin_ratchet(self, index: int, data: bytes) -> None:
         """Make an index that only goes forward, if it is not there, and add to it for the first time."""
         nv.begin_ratchet(self._objects, index, data)

@@ -8,7 +8,9 @@ import contextlib
 from collections.abc import Iterator
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from strongroom.edge.tpm import codes, nv, templates
 from strongroom.edge.tpm.commands import Named
@@ -21,6 +23,9 @@ from strongroom.wire.tpm.structs import Public, Reader, Writer
 
 PERSISTENT = 0x81010000  # where endorsement keys are kept (TCG registry of reserved handles, 2.3.1)
 MAX_CERTIFICATES = 4
+# Kinds of keys that are read, RSA and elliptic curves. Only to read others may take seconds: OpenSSL tests whatever
+# Diffie-Hellman group stands in a certificate, and whatever is on the chip's bus may have written it.
+_KEYS = frozenset({PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5, PublicKeyAlgorithmOID.EC_PUBLIC_KEY})
 _REFUSED = frozenset({codes.VALUE, codes.INTEGRITY, codes.SIZE, codes.INSUFFICIENT, codes.POINT})
 
 
@@ -54,13 +59,7 @@ def public(objects: Objects) -> Public:
         raise StoreError(Code.STORE_IO, what, where=objects.channel.where, next_step=step)
     kind, certificates = known
     with key(objects, kind) as (_, found):
-        try:
-            certified = x509.load_der_x509_certificate(certificates[0]).public_key()
-            form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            same = certified.public_bytes(*form) == found.key().public_bytes(*form)
-        except (ValueError, IntegrityError):
-            same = False
-        if not same:
+        if not _certifies(certificates[0], found):
             what = f"the TPM's certificate is not for its endorsement key of the usual kind, {kind.name}"
             raise StoreError(Code.STORE_IO, what, where=objects.channel.where)
         return found
@@ -116,6 +115,17 @@ def activate(objects: Objects, attestation_key: Blob, credential: bytes) -> byte
                 raise
             what = "a credential was made for another TPM or key, or changed on its way"
             raise IntegrityError(Code.SEALED_KEY, what, where=objects.channel.where) from None
+
+
+def _certifies(certificate: bytes, found: Public) -> bool:
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    try:
+        read = x509.load_der_x509_certificate(certificate)
+        if read.public_key_algorithm_oid not in _KEYS:
+            return False
+        return read.public_key().public_bytes(*form) == found.key().public_bytes(*form)
+    except (ValueError, UnsupportedAlgorithm, IntegrityError):
+        return False
 
 
 def _persistent(objects: Objects) -> Iterator[tuple[Named, Public]]:

@@ -19,7 +19,6 @@ RATCHETS = 0x01850000  # of our devices, 65,536 of them, in the owner's range (T
 CHUNK = 512  # bytes of one read: TPM_PT_NV_BUFFER_MAX is no less on any TPM known
 MAX_SIZE = 8192  # bytes of a certificate that is read
 SIZE = 32  # bytes of an extend index: a SHA-256 digest
-_MISSING = frozenset({codes.HANDLE, codes.NV_UNINITIALIZED, codes.AUTH_FAIL, codes.BAD_AUTH})  # or another in its place
 _ATTRIBUTES = (
     NvAttribute.EXTEND | NvAttribute.AUTH_WRITE | NvAttribute.AUTH_READ | NvAttribute.OWNER_READ | NvAttribute.NO_DA
 )
@@ -27,13 +26,10 @@ _ATTRIBUTES = (
 
 def read(channel: Channel, index: int) -> bytes | None:
     """Return what anyone may read at an index, or None if nothing is there. Raises StoreError."""
-    name = Named.plain(index)
-    try:
-        reader = Reader(channel.sized(channel.call(Command.NV_READ_PUBLIC, [name])))
-    except codes.TpmError as error:
-        if error.bare == codes.HANDLE:
-            return None
-        raise
+    name, held = Named.plain(index), _held(channel, index)
+    if held is None:
+        return None
+    reader = Reader(held)
     try:
         reader.take(10)  # index, hash, attributes
         reader.sized()
@@ -52,22 +48,35 @@ def read(channel: Channel, index: int) -> bytes | None:
     return data
 
 
+def make_ratchet(objects: Objects, index: int) -> bool:
+    """Make an extend index; False if there is anything in its place. Raises StoreError."""
+    if _held(objects.channel, index) is not None:
+        return False
+    public = Writer().sized(b"").sized(_public(index, written=False)).bytes()
+    try:
+        objects.channel.call(Command.NV_DEFINE_SPACE, [Named.plain(Handle.OWNER)], public, [EMPTY])
+    except codes.TpmError as error:
+        if error.bare != codes.NV_DEFINED:  # another program was quicker
+            raise
+        return False
+    return True
+
+
+def is_ratchet(objects: Objects, index: int) -> bool:
+    """Say whether there is an extend index of ours, or nothing, and so not somebody else's. Raises StoreError."""
+    held = _held(objects.channel, index)
+    return held is None or held in {_public(index, written=written) for written in (False, True)}
+
+
 def begin_ratchet(objects: Objects, index: int, data: bytes) -> None:
     """Make an extend index, if it is not there yet, and add to it for the first time. Raises StoreError."""
-    if objects.channel.handles(index)[:1] != [index]:
-        public = Writer().sized(b"").sized(_public(index, written=False)).bytes()
-        objects.channel.call(Command.NV_DEFINE_SPACE, [Named.plain(Handle.OWNER)], public, [EMPTY])
-    try:
-        _extend(objects, index, data, written=True)
-    except codes.TpmError as error:
-        if error.bare not in _MISSING:
-            raise
-        _extend(objects, index, data, written=False)  # its Name changes with the first time
+    make_ratchet(objects, index)
+    _extend(objects, index, data)
 
 
 def turn_ratchet(objects: Objects, index: int, data: bytes) -> None:
     """Add to an extend index; it is permanent when this returns. The data pass the bus encrypted. Raises StoreError."""
-    _extend(objects, index, data, written=True)
+    _extend(objects, index, data)
 
 
 def read_ratchet(objects: Objects, index: int) -> bytes | None:
@@ -79,15 +88,12 @@ def read_ratchet(objects: Objects, index: int) -> bytes | None:
     Raises:
         StoreError: as `Objects.hmac_session`.
     """
+    if _held(objects.channel, index) != _public(index, written=True):
+        return None
     name = Named(index, _name(index, written=True))
     with objects.hmac_session() as session:
         parameters = Writer().u16(SIZE, 0).bytes()
-        try:
-            answer = objects.channel.call(Command.NV_READ, [name, name], parameters, [session.encrypting()])
-        except codes.TpmError as error:
-            if error.bare not in _MISSING:
-                raise
-            return None
+        answer = objects.channel.call(Command.NV_READ, [name, name], parameters, [session.encrypting()])
         return objects.read(lambda: answer.parameters.sized(SIZE))
 
 
@@ -97,11 +103,31 @@ def remove_ratchet(objects: Objects, index: int) -> None:
     objects.channel.call(Command.NV_UNDEFINE_SPACE, names, b"", [EMPTY])
 
 
-def _extend(objects: Objects, index: int, data: bytes, *, written: bool) -> None:
-    name = Named(index, _name(index, written=written))
+def _extend(objects: Objects, index: int, data: bytes) -> None:
+    held = _held(objects.channel, index)
+    written = held == _public(index, written=True)
+    if not written and held != _public(index, written=False):
+        what = f"the TPM's memory at {index:#x} holds nothing of this device, or something of another program"
+        step = "move the device directory away and enrol again"
+        raise StoreError(Code.STORE_DAMAGED, what, where=objects.channel.where, next_step=step)
+    name = Named(index, _name(index, written=written))  # its Name changes with the first time
     with objects.hmac_session() as session:
         auths = [session.encrypting(command=True)]
         objects.channel.call(Command.NV_EXTEND, [name, name], b"", auths, first=data)
+
+
+def _held(channel: Channel, index: int) -> bytes | None:
+    """Return the TPMS_NV_PUBLIC of what is at an index, None if nothing is.
+
+    Asked before every authorised command: where another program's index is, ours would be a wrong authorisation, and
+    enough of those lock the whole TPM.
+    """
+    try:
+        return channel.sized(channel.call(Command.NV_READ_PUBLIC, [Named.plain(index)]))
+    except codes.TpmError as error:
+        if error.bare != codes.HANDLE:
+            raise
+        return None
 
 
 def _public(index: int, *, written: bool) -> bytes:

@@ -118,6 +118,18 @@ def test_a_certificate_of_another_chip_is_noticed(chip, other_chip):
     assert "not for its endorsement key" in caught.value.what
 
 
+@pytest.mark.parametrize("oid", ["2a8648ce3e0201", "2a8648ce380401", "2a8648ce3d0202"], ids=["DH", "DSA", "unknown"])
+def test_a_certificate_for_a_key_that_no_chip_has_is_not_read(chip, oid):
+    """What is on the bus may write any kind of key into it, also one that is slow to read or that nobody reads."""
+    bus = Bus(chip.address)
+    with Tpm(bus, chip.address) as tpm:
+        assert b"".join(tpm.ek_certificates()).count(bytes.fromhex("2a8648ce3d0201")) == 1  # an elliptic curve's
+        bus.bend = lambda answer: answer.replace(bytes.fromhex("2a8648ce3d0201"), bytes.fromhex(oid))
+        with pytest.raises(StoreError) as caught:
+            tpm.ek_public()
+    assert "not for its endorsement key" in caught.value.what
+
+
 def test_a_tpm_that_nobody_certified(tmp_path):
     """Many have no certificate in them: they still keep keys, and cannot vouch for the device."""
     with running(certified=False) as bare:

@@ -1,23 +1,29 @@
 """An old copy of a device directory, put back on its own machine beside the very TPM that holds its keys."""
 
 import multiprocessing
+import os
 from dataclasses import dataclass, replace
 
 import pytest
 
 from rooms.edge.memory_office import DAY, SERVER, USER_TOKEN, weights
 from rooms.edge.ordering_office import OrderingOffice
-from rooms.edge.ratcheted import RatchetDevice, Stopped
+from rooms.edge.ratcheted import RatchetDevice, Stopped, no_answer
 from strongroom import canonical
 from strongroom.edge import client
 from strongroom.edge.keystore import Ratchet
+from strongroom.edge.keystore import tpm as keystore
 from strongroom.edge.keystore.marker import Marker
 from strongroom.edge.keystore.opening import open_keystore
 from strongroom.edge.keystore.tpm import TpmKeystore
 from strongroom.edge.store import Store
 from strongroom.edge.tpm import codes, nv
 from strongroom.edge.tpm.chip import Tpm
+from strongroom.edge.tpm.commands import Channel, Named
+from strongroom.edge.tpm.objects import EMPTY
 from strongroom.errors import Code, RefusedError, StoreError, StrongroomError
+from strongroom.wire.tpm.constants import Alg, Command, Handle, NvAttribute
+from strongroom.wire.tpm.structs import Writer
 
 ONE, TWO = weights(1, 50_000), weights(2, 50_000)
 
@@ -231,6 +237,98 @@ def test_two_directories_have_an_index_each(device, tmp_path):
     assert device.runs() == other.runs() == ONE
 
 
+class Drawn:
+    """Draws places of the TPM's memory as a test says, and everything else as the system does."""
+
+    def __init__(self, *places):
+        self.places = [place.to_bytes(2, "big") for place in places]
+
+    def urandom(self, size):
+        return self.places.pop(0) if size == 2 and self.places else os.urandom(size)
+
+
+def test_a_place_of_another_directory_is_drawn_again(device, tmp_path, monkeypatch):
+    """Two directories that extended the same index would end each other's memory."""
+    taken = device.marker().ratchet - nv.RATCHETS
+    drawn = Drawn(taken, taken)
+    monkeypatch.setattr(keystore, "os", drawn)
+    other = TpmDevice(tmp_path / "other", device.office, address=device.address)
+    other.room().pull("digits")
+    assert drawn.places == []
+    assert other.marker().ratchet != device.marker().ratchet
+    assert device.runs() == other.runs() == ONE
+
+
+def test_a_place_of_another_program_is_left_alone(device, tmp_path, monkeypatch):
+    """A wrong authorisation at it would count towards the lockout of the whole TPM, each time anew."""
+    place, seen, exchange = 0x2222, [], Channel._exchange
+    foreign = NvAttribute.AUTH_WRITE | NvAttribute.AUTH_READ  # dictionary attack protection holds for it
+    with Tpm.open(device.address) as tpm:
+        define(tpm, nv.RATCHETS + place, foreign, 8, auth=b"secret")
+        monkeypatch.setattr(keystore, "os", Drawn(place))
+        monkeypatch.setattr(Channel, "_exchange", lambda *args, **named: told(seen, exchange, *args, **named))
+    try:
+        other = TpmDevice(tmp_path / "other", device.office, address=device.address)
+        other.room().pull("digits")
+        assert other.marker().ratchet != nv.RATCHETS + place
+        assert other.runs() == ONE
+        with other.keystore()._folder() as folder:  # what an older strongroom may have noted
+            replace(other.marker(), ratchet=nv.RATCHETS + place).write(folder)
+        refused(other, "is gone")
+        other.keystore().begin_ratchet()
+        assert other.marker().ratchet != nv.RATCHETS + place
+        assert seen == []
+    finally:
+        with Tpm.open(device.address) as tpm:
+            tpm.remove_ratchet(nv.RATCHETS + place)
+
+
+def test_a_tpm_that_refuses_to_read_is_not_one_whose_memory_is_gone(device, monkeypatch):
+    def refusing(self, command, body, *, sessions):
+        if command == Command.NV_READ:
+            raise codes.TpmError(0x98E, "nv_read", "")
+        return exchange(self, command, body, sessions=sessions)
+
+    exchange = Channel._exchange
+    monkeypatch.setattr(Channel, "_exchange", refusing)
+    with pytest.raises(codes.TpmError):
+        device.runs()
+    monkeypatch.undo()
+    assert device.runs() == ONE
+
+
+def test_a_note_that_cannot_be_written_leaves_no_index(device, tmp_path, monkeypatch):
+    other = TpmDevice(tmp_path / "other", device.office, address=device.address)
+    other.home.mkdir(mode=0o700)
+    other.keystore().make_device_key()
+    with Tpm.open(device.address) as tpm:
+        before = tpm._channel.handles(nv.FIRST)
+    with monkeypatch.context() as patch:
+        patch.setattr(Marker, "write", lambda *_: (_ for _ in ()).throw(no_answer()))
+        with pytest.raises(StoreError):
+            other.keystore().begin_ratchet()
+    with Tpm.open(device.address) as tpm:
+        assert tpm._channel.handles(nv.FIRST) == before
+    assert other.marker().ratchet is None
+
+
+def define(tpm, index, attributes, size, auth=b""):
+    """Make an index of another program."""
+    public = Writer().u32(index).u16(Alg.SHA256).u32(attributes).sized(b"").u16(size).bytes()
+    parameters = Writer().sized(auth).sized(public).bytes()
+    tpm._channel.call(Command.NV_DEFINE_SPACE, [Named.plain(Handle.OWNER)], parameters, [EMPTY])
+
+
+def told(seen, exchange, *args, **named):
+    """Run a command, and note it if the TPM says that its authorisation is wrong."""
+    try:
+        return exchange(*args, **named)
+    except codes.TpmError as error:
+        if error.bare in {codes.AUTH_FAIL, codes.BAD_AUTH}:
+            seen.append(error.what)
+        raise
+
+
 def _busy(home, address):
     store = Store(home, TpmKeystore(home / "keystore", address))
     for _ in range(4):
@@ -256,5 +354,5 @@ def test_a_directory_finds_its_index_by_itself(device):
     index = device.marker().ratchet
     device.keystore().begin_ratchet()
     assert device.marker().ratchet == index  # there is one, whatever happens
-    with Tpm.open(device.address) as tpm, pytest.raises(codes.TpmError):
+    with Tpm.open(device.address) as tpm, pytest.raises(StoreError):
         tpm.turn_ratchet(index ^ 2, bytes(32))
