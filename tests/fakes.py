@@ -264,6 +264,11 @@ class MemoryTransaction:
         self._t.attestations[:] = [old for old in self._t.attestations if (old.device, old.kind) != mine]
         self._add("attestations", row)
 
+    async def devices_with(self, kind: str, hardware: bytes, *, besides: str, limit: int = 10) -> Sequence[DeviceRow]:
+        ids = {row.device for row in self._t.attestations if (row.kind, row.hardware) == (kind, hardware)} - {besides}
+        rows = [row for row in self._t.devices if row.id in ids]
+        return sorted(rows, key=lambda row: (row.state != "blocked", row.id))[:limit]
+
     async def advance_attestation(self, row: AttestationRow, *, before: AttestationRow) -> bool:
         wanted = (before.device, before.kind, before.known, before.revision)
         for index, old in enumerate(self._t.attestations):

@@ -64,7 +64,7 @@ def test_a_backup_made_while_the_server_runs_is_restored(own_office, command, tm
     own_office.admin("db", "backup", safe / "strongroom.db")
     for name in ("keys", "objects", "tls"):
         shutil.copytree(room / name, safe / name)
-    for one in [*room.glob("trust*.json"), room / "strongroom.toml"]:
+    for one in [*room.glob("trust*.json"), *room.glob("*.toml")]:
         shutil.copy2(one, safe / one.name)
     command("pull", "digits", env=own_office.device("later", own_office.token("alice")))  # after the backup
     own_office.server.kill()
@@ -74,7 +74,7 @@ def test_a_backup_made_while_the_server_runs_is_restored(own_office, command, tm
     room.mkdir(mode=0o700)
     for name in ("keys", "objects", "tls"):
         shutil.copytree(safe / name, room / name)
-    for one in [*safe.glob("trust*.json"), safe / "strongroom.toml"]:
+    for one in [*safe.glob("trust*.json"), *safe.glob("*.toml")]:
         shutil.copy2(one, room / one.name)
     (room / "database").mkdir(mode=0o700)
     shutil.copy2(safe / "strongroom.db", room / "database" / "strongroom.db")

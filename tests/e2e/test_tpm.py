@@ -60,11 +60,11 @@ class Fleet:
     def home(self, name: str) -> dict[str, str]:
         return {"STRONGROOM_HOME": str(self.office.folder / name)}
 
-    def enrol(self, command, name: str, token, chip, expect: int = 0) -> dict[str, str]:
+    def enrol(self, command, name: str, token, chip, *said: object, expect: int = 0) -> dict[str, str]:
         env = self.home(name)
         where = ("--server", self.office.url, "--trust", self.office.trust, "--token-file", token)
         more = () if chip is None else ("--tpm", chip.address)
-        command("enrol", *where, *more, env=env, expect=expect)
+        command("enrol", *where, *more, *said, env=env, expect=expect)
         return env
 
     def audit(self, name: str) -> list[dict]:
@@ -130,11 +130,30 @@ def test_another_chip_of_the_same_maker_is_another_device(fleet, command, other_
 
 
 def test_a_chip_of_another_maker_is_refused(fleet, command):
-    """B09: its certificate is genuine, and of a maker nobody pinned."""
+    """B09: its certificate is genuine, and of a maker nobody pinned: it keeps keys, and vouches for nothing."""
     with running() as stranger:
-        fleet.enrol(command, "stranger", fleet.office.customer("carol", "digits"), stranger, expect=6)
-    refused = fleet.audit("activation.refused")[-1]
-    assert (refused["kind"], refused["verdict"]) == ("tpm", "chain")
+        before = len(fleet.audit("device.attested"))
+        env = fleet.enrol(command, "stranger", fleet.office.customer("carol", "digits"), stranger)
+        refused = fleet.audit("activation.refused")[-1]
+        assert (refused["kind"], refused["verdict"]) == ("tpm", "chain")
+        assert len(fleet.audit("device.attested")) == before
+        command("pull", "digits", env=env, expect=6)
+    assert fleet.audit("attestation.needed")[-1]["verdict"] == "unavailable"
+
+
+def test_a_chip_of_another_maker_keeps_keys_where_nobody_asks_for_evidence(tmp_path, command, chip):
+    """R94: models that are served unattested reach such a machine too."""
+    with running() as stranger:
+        fleet = Fleet(tmp_path, chip)
+        try:
+            fleet.restart(policy().replace('kinds = ["tpm"]', 'kinds = ["tpm"]\nunattested = true'))
+            env = fleet.enrol(command, "stranger", fleet.office.customer("carol", "digits"), stranger)
+            command("pull", "digits", env=env)
+            assert digest_of(command, env) == hashlib.sha256(CONTENT).hexdigest()
+            home = Path(env["STRONGROOM_HOME"])
+            assert not [*home.rglob("*.key"), *home.rglob("attestation*.tpmkey")]
+        finally:
+            fleet.office.server.stop()
 
 
 def test_a_machine_without_a_chip_is_told_what_is_asked_of_it(fleet, command):
@@ -188,6 +207,30 @@ def test_other_software_is_refused_until_the_rules_name_it(tmp_path, command):
             found = refused["detail"].split()[-1]
             fleet.restart(policy(found))
             command("pull", "digits", env=env)
+        finally:
+            fleet.office.server.stop()
+
+
+def test_a_chip_that_holds_its_own_certificate_alone(tmp_path, command):
+    """R94: its issuer's comes from a file; the registers that are named once are those of every quote."""
+    with running() as own:
+        fleet = Fleet(tmp_path, own)
+        try:
+            fleet.office.server.stop()
+            (fleet.room / "maker.pem").write_bytes(own.root.read_bytes())
+            fleet.office.server.start()
+            token = fleet.office.customer("alice", "digits")
+            env = fleet.enrol(command, "machine", token, own)
+            command("pull", "digits", env=env, expect=6)
+            assert fleet.audit("activation.refused")[-1]["verdict"] == "chain"
+            fleet.enrol(command, "machine", token, own, "--tpm-issuers", own.issuer, "--pcrs", "0,7,23,24", expect=2)
+            fleet.enrol(command, "machine", token, own, "--tpm-issuers", own.issuer, "--pcrs", "0,2", expect=6)
+            refused = fleet.audit("attestation.refused")[-1]
+            assert (refused["verdict"], refused["detail"]) == ("pcr", "sha256:7 not quoted")
+            env = fleet.enrol(command, "machine", token, own, "--tpm-issuers", own.issuer, "--pcrs", "7,4,2,0")
+            command("pull", "digits", env=env)
+            note = json.loads((Path(env["STRONGROOM_HOME"]) / "keystore" / "tpm.json").read_bytes())
+            assert (note["quoted"], note["quoted_bank"]) == ([0, 2, 4, 7], "sha256")
         finally:
             fleet.office.server.stop()
 

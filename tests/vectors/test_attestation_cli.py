@@ -180,9 +180,53 @@ def test_a_tpm_without_a_root_is_said_to_be_anybodys(kind, verify):
 
 
 def test_a_quote_of_a_key_that_signs_with_sha_1(verify):
-    """Google's own test accepts it; here the file is not even TPM evidence, and its quote would be refused."""
+    """Google's own test accepts it."""
     data = (tpms.GO / "windows_gcp_shielded_vm.json").read_bytes()
-    assert verify("tpm", data, b"\0", NOW)["verdict"] == "reject"
+    found = verify("tpm", data, b"\0", NOW)
+    assert (found["code"], found["detail"]) == ("unsupported", "the attestation key signs with SHA-1")
+
+
+@pytest.mark.parametrize("kind", tpms.KINDS)
+def test_a_chip_whose_issuer_is_missing(kind, verify):
+    data = (tpms.SWTPM / f"quote_{kind}.json").read_bytes()
+    binding = bytes.fromhex(json.loads(data)["qualifying"])
+    root = ("--roots", tpms.SWTPM / "swtpm-localca-rootca-cert.pem")
+    found = verify("tpm", data, binding, NOW, *root)
+    assert (found["code"], found["steps"][-1]["step"]) == ("chain", "endorsement certificate chain")
+    assert "its issuer 'CN=swtpm-localca' was not sent along and is not pinned" in found["detail"]
+    assert "--roots issuer.pem --roots root.pem" in found["next"]
+    assert verify("tpm", data, binding, NOW, *root, "--roots", tpms.SWTPM / "issuercert.pem")["verdict"] == "accept"
+
+
+@pytest.mark.parametrize("kind", tpms.KINDS)
+def test_an_altered_endorsement_key_is_told_without_a_root_too(kind, verify):
+    """B09: attributes and policy of a key that is no endorsement key."""
+    fields = json.loads((tpms.SWTPM / f"quote_{kind}.json").read_bytes())
+    for at in range(0, len(fields["ek_public"]), 14):
+        bent = (
+            fields["ek_public"][:at] + format(int(fields["ek_public"][at], 16) ^ 1, "x") + fields["ek_public"][at + 1 :]
+        )
+        altered = json.dumps(fields | {"ek_public": bent}).encode()
+        assert verify("tpm", altered, bytes.fromhex(fields["qualifying"]), NOW)["verdict"] == "reject", at
+
+
+@pytest.mark.parametrize("path", sorted(apples.FOLDER.rglob("*.yaml")) if HERE else [], ids=lambda path: path.stem)
+def test_yaml_as_it_lies(path, verify, tmp_path):
+    """It holds an attestation, an assertion and receipts: --state says that the assertion is meant."""
+    mine = [one for one in ATTESTATIONS + ASSERTIONS if one.evidence in wanted_of(path)]
+    assert len(mine) == 2
+    for case in mine:
+        state = tmp_path / "state.json"
+        state.write_text(json.dumps({"key": case.key.hex(), "counter": case.counter - 1}) if case.counter else "")
+        more = ("--state", state) if case.counter else ()
+        found = verify("app-attest", path.read_bytes(), case.binding, case.at, "--chain-only", *more)
+        assert (found["verdict"], found["claims"]["fresh"]) == ("accept", not case.counter)
+
+
+def wanted_of(path):
+    return [
+        base64.b64decode(one) for one in re.findall(r"(?m)^(?:attestation|assertion)Base64: (\S+)$", path.read_text())
+    ]
 
 
 def cut_and_bent(evidence):
@@ -198,11 +242,19 @@ def cut_and_bent(evidence):
 
 @pytest.mark.parametrize("case", ATTESTATIONS[:1], ids=lambda case: case.name)
 def test_tampered_attestations(case, verify):
-    """I04: cut, longer, or one bit changed; but for the receipt, which only is a signal, nothing of it is accepted."""
-    receipt = case.evidence.find(b"greceipt")
-    for data in cut_and_bent(case.evidence[:receipt]):
-        tampered = data + case.evidence[receipt:] if len(data) == receipt else data
-        assert verify("app-attest", tampered, case.binding, case.at)["verdict"] == "reject"
+    """I04: cut, longer, or one bit changed, in the receipt too."""
+    for data in cut_and_bent(case.evidence):
+        assert verify("app-attest", data, case.binding, case.at)["verdict"] == "reject"
+
+
+@pytest.mark.parametrize("case", ATTESTATIONS, ids=lambda case: case.name)
+def test_an_altered_receipt_is_told(case, verify):
+    """I04: a release does not ask for it; a person wants to know that somebody altered what a genuine phone sent."""
+    start, end = case.evidence.find(b"greceipt") + 16, case.evidence.find(b"hauthData")
+    for at in range(start, end, 151):
+        bent = case.evidence[:at] + bytes([case.evidence[at] ^ 4]) + case.evidence[at + 1 :]
+        found = verify("app-attest", bent, case.binding, case.at, "--chain-only")
+        assert (found["verdict"], found["steps"][-1]) == ("reject", {"step": "receipt", "passed": False})
 
 
 def test_tampered_chains(verify):

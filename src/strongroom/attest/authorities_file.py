@@ -24,6 +24,7 @@ Changed = Callable[[str], int]  # when it was last written, Unix seconds
 
 AES_KEY = 32  # bytes
 _DAY = 86_400
+_UNITS = ((_DAY, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
 
 
 def load(read: Read, changed: Changed, sources: Sources, at: int) -> Authorities:
@@ -72,9 +73,9 @@ def revoked(read: Read, changed: Changed, sources: Sources, at: int) -> Revocati
         step = "fetch it anew, and see that the clocks of this machine and of whoever fetches it are right"
         raise SetupError(Code.CONFIG, what, where=where, next_step=step)
     if at - found.fetched > found.max_age:
-        what = (
-            f"the revocation list is {(at - found.fetched) // _DAY} days old, and {found.max_age // _DAY} are allowed"
-        )
+        length, unit = next(one for one in _UNITS if found.max_age >= 2 * one[0] or one[0] == 1)
+        old = -((found.fetched - at) // length)  # rounded up: it is never as old as is allowed
+        what = f"the revocation list is {old} {unit} old, and {found.max_age // length} are allowed"
         step = "fetch it anew, and see why the job that does so has stopped"
         raise SetupError(Code.CONFIG, what, where=where, next_step=step)
     return found

@@ -38,13 +38,15 @@ class Decoded:
 
 
 def packages_to_ask(token: bytes, policy: Policy, authorities: Authorities) -> tuple[str, ...]:
-    """Return the packages to ask Google about before `verify`, in order; none if the token is opened here.
+    """Return the packages to ask Google about before `verify`, in order; none if it is opened here, or no token.
 
     A standard token does not say in clear which app it is for. The policy does, and Google decodes no token under
     another app's name: the first answer is the answer. Google clears the verdict of a token that is decoded again, so
     one answer must do for all that is judged with it.
     """
-    if policy.play is None or play_token.package_of(token, authorities.play) is not None:
+    if policy.play is None or not play_token.may_be_sealed(token):
+        return ()
+    if play_token.package_of(token, authorities.play) is not None:
         return ()
     return policy.play.packages
 

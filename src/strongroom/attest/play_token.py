@@ -6,6 +6,7 @@ decrypted by anybody but Google.
 """
 
 import json
+import re
 from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -21,12 +22,14 @@ from strongroom.canonical import from_base64url
 from strongroom.errors import IntegrityError
 
 MAX_TOKEN = 65_536  # bytes, as for all evidence
+MAX_SEALED = 16_384  # bytes of a token that Google is asked about; they have about 1,000
 AES_KEY = 32  # bytes, AES-256
 WRAPPED_KEY = AES_KEY + 8  # RFC 3394: one block of eight bytes more
 GCM_NONCE, GCM_TAG = 12, 16  # bytes (RFC 7518 section 5.3)
 ES256_SIGNATURE = 64  # bytes, r and s (RFC 7518 section 3.4)
 MAX_CONTAINERS = 200  # objects and lists in a verdict, which has about ten
 
+_JWE = re.compile(rb"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){4}")
 _SAYS_NOTHING = frozenset({"typ", "cty", "kid"})  # header fields that choose nothing here
 
 
@@ -49,6 +52,20 @@ def check(token: bytes) -> None:
         RefusedEvidence: MALFORMED or UNSUPPORTED.
     """
     _open_head(token)
+
+
+def may_be_sealed(token: bytes) -> bool:
+    """Tell whether Google may have made this for itself to open: a compact JWE by its form, with Google's algorithms.
+
+    Asking Google costs time and quota. Whatever else it writes into such a token's header is its own business.
+    """
+    if len(token) > MAX_SEALED or not _JWE.fullmatch(token):
+        return False
+    try:
+        header = read_object(from_base64url(token.split(b".", 1)[0].decode("ascii")), "the header")
+    except (RefusedEvidence, IntegrityError):
+        return False
+    return (header.get("alg"), header.get("enc")) == ("A256KW", "A256GCM")
 
 
 def read(token: bytes, keys: PlayKeys, trail: Trail) -> bytes:

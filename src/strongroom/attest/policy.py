@@ -95,6 +95,11 @@ class Policy:
     play: PlayRules | None = None
     tpm: TpmRules | None = None
 
+    @property
+    def serves(self) -> bool:
+        """Whether there is any device that could get a model under these rules."""
+        return bool(self.kinds) or self.unattested
+
     def reaction(self, code: Refusal) -> Reaction:
         """Return what follows from a failed check."""
         usual = Reaction.STEP_UP if code == Refusal.UNAVAILABLE else Reaction.DENY

@@ -10,7 +10,7 @@ spelling mistake cannot take a check away.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -114,23 +114,38 @@ class PolicySet:
         return (self.default, *(self.models[name] for name in sorted(self.models)))
 
     def loud(self) -> tuple[str, ...]:
-        """Tell, a sentence each, where less is asked than a genuine device's word: to be said wherever they apply."""
+        """Tell, a sentence each, where less is asked than a genuine device's word: to be said wherever they apply.
+
+        That nobody gets anything is said too: it is safe, and hardly what was meant.
+        """
         said = []
         for one in self.every():
             name = "models without rules of their own" if one is self.default else f"the model {one.name}"
-            if one.unattested:
-                said.append(f"{name}: devices that prove nothing are served (unattested = true)")
-            elif one.reaction(Refusal.UNAVAILABLE).rank < Reaction.STEP_UP.rank:
-                said.append(f"{name}: devices that say they cannot attest are served (reactions.unavailable)")
-            if one.stand_ins:
-                said.append(f"{name}: a test authority may vouch for a device (stand_ins = true)")
-            if one.apple is not None and "development" in one.apple.environments:
-                said.append(f"{name}: applications built for development are served (apple.environments)")
-            for code in _JUDGED:
-                if code != Refusal.UNAVAILABLE and one.reaction(code).rank < Reaction.STEP_UP.rank:
-                    what = f'what fails the check "{code}" is served (reactions.{code} = "{one.reaction(code)}")'
-                    said.append(f"{name}: {what}")
+            said += [f"{name}: {what}" for what in _less(one)]
+            if one is not self.default and not one.serves:
+                said.append(f"{name}: nobody gets it (neither kinds nor unattested = true)")
+        if not any(one.serves for one in self.every()):
+            said.append("no model is released to anybody: no rules have kinds, and none says unattested = true")
         return tuple(said)
+
+
+def _less(one: Policy) -> Iterator[str]:
+    """Yield what these rules ask less of than a genuine device's word."""
+    if one.unattested:
+        yield "devices that prove nothing are served (unattested = true)"
+    elif one.reaction(Refusal.UNAVAILABLE).rank < Reaction.STEP_UP.rank:
+        yield "devices that say they cannot attest are served (reactions.unavailable)"
+    if one.stand_ins:
+        yield "a test authority may vouch for a device (stand_ins = true)"
+    if one.kinds and one.level == Level.SOFTWARE:
+        yield 'keys that no hardware holds are accepted (level = "software")'
+    if one.apple is not None and "development" in one.apple.environments:
+        yield "applications built for development are served (apple.environments)"
+    if one.tpm is not None and not any(one.tpm.pcrs.values()):
+        yield "whatever a machine with a TPM runs is accepted: no register is asked for (tpm.pcrs)"
+    for code in _JUDGED:
+        if code != Refusal.UNAVAILABLE and one.reaction(code).rank < Reaction.STEP_UP.rank:
+            yield f'what fails the check "{code}" is served (reactions.{code} = "{one.reaction(code)}")'
 
 
 def read(text: str, where: str) -> PolicySet:
@@ -206,6 +221,11 @@ def _policy(document: Document, path: Path, value: object, name: str, version: i
         if policy.level == Level.STRONGBOX and kind != Kind.ANDROID_KEY:
             what = f"{kind} is taken, but it never has the level that is asked for"
             raise document.wrong((*path, "level"), f"take {kind} out of kinds, or ask for less", what=what)
+    for kind, table in _TABLES.items():
+        if table in found and kind not in policy.kinds:
+            step = f'add "{kind}" to kinds in [{".".join(path)}], or take this table away'
+            what = f"there are rules for {kind}, but kinds does not take it"
+            raise document.wrong((*path, table), step, what=what)
     return replace(policy, digest=digest(policy))
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from strongroom.attest.policy import Policy
 
 KINDS = ("app-attest", "play", "android-key", "tpm")
+_ASKS_FOR_A_KEY = 0x0020  # X25519; of a request by a known chip nothing but whether it asks for a key is looked at
 REJECTED = 6  # exit code, as for everything that policy refuses
 
 _NO_LIST = "revocation: no list was given (--revoked)"
@@ -64,7 +65,12 @@ def tpm() -> None:
     help="More roots to believe, a TPM maker's and its issuers too; may be repeated.",
 )
 @click.option("--revoked", type=PATH, metavar="FILE", help="Google's list of revoked keys (JSON).")
-@click.option("--state", type=PATH, metavar="FILE", help='Of an assertion\'s key: JSON {"key": SPKI, "counter": n}.')
+@click.option(
+    "--state",
+    type=PATH,
+    metavar="FILE",
+    help="What is known of an enrolled key: the public key as JSON, or what --json said of its enrolment.",
+)
 @click.option("--app-id", "app_ids", multiple=True, metavar="ID", help="An application to take, without --policy.")
 @click.option(
     "--play-keys", multiple=True, metavar="PACKAGE=FILE,FILE", help="An app's decryption and verification key."
@@ -106,13 +112,15 @@ def verify(
     with needs("server"):
         from strongroom.attest import judge
         from strongroom.attest.claims import Expected, Kind
+        from strongroom.cli import attest_chip, attest_spellings
         from strongroom.cli import attest_inputs as inputs
-        from strongroom.cli import attest_spellings
 
     which = Kind(kind)
     given = attest_spellings.read(path, which, assertion=state is not None)
     data = given.data
-    known = None if state is None else inputs.state(state)
+    known = None
+    if state is not None:
+        known = attest_chip.state(state) if which == Kind.TPM else inputs.state(state)
     policy, authorities = _rules(which, policy_path, model, app_ids, at, has_roots=bool(roots))
     authorities = _with_options(authorities, which, roots, revoked, play_keys)
     missing: list[str] = []
@@ -120,8 +128,11 @@ def verify(
         authorities = replace(authorities, revoked=inputs.no_list(at))
         missing.append(_NO_LIST)
     if which == Kind.TPM and not (authorities.tpm.genuine or authorities.tpm.stand_ins) and policy_path is None:
-        data, known = inputs.without_endorsement(data, known)
+        data, known = attest_chip.without_endorsement(data, known)
         missing.append(_NO_ROOTS)
+    if which == Kind.TPM:
+        policy, bound = attest_chip.rules(policy, data, known)
+        missing += bound
     if known is not None and which == Kind.APP_ATTEST and not known.environment and policy_path is None:
         known = replace(known, environment="production")
         missing.append(_NO_ENVIRONMENT)
@@ -130,7 +141,7 @@ def verify(
     found = judge.report(
         which,
         data,
-        Expected(wanted),
+        Expected(wanted, kem=_ASKS_FOR_A_KEY if which == Kind.TPM and known is not None and known.ek else 0),
         at,
         known,
         policy,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli.attest_spellings import unbase64
-from strongroom.errors import Code, InputError, IntegrityError, SetupError
+from strongroom.errors import Code, InputError, SetupError
 
 if TYPE_CHECKING:
     from strongroom.attest.authorities import Authorities, PlayKeys, RevocationList
@@ -201,33 +201,6 @@ def no_list(at: int) -> "RevocationList":
     from strongroom.attest.authorities import RevocationList
 
     return RevocationList({}, at, 0)
-
-
-def without_endorsement(data: bytes, known: "Known | None") -> tuple[bytes, "Known | None"]:
-    """Leave out a TPM's endorsement key, and take its attestation key as known: its caller says what was not judged.
-
-    What does not fit together is left as it is, for its judge to refuse.
-    """
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    from strongroom.attest import cert
-    from strongroom.attest.claims import Kind, Known, Level
-    from strongroom.attest.tpm import evidence, keys, quote
-    from strongroom.attest.verdict import RefusedEvidence, Trail
-
-    try:
-        read = evidence.read(data)
-        if read.ek is not None:
-            key = read.ek.key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            if key != cert.spki(cert.load_der(read.ek_certificates[0])):
-                return data, known
-            keys.check_endorsement_key(read.ek, key, Trail())
-            if not read.activation:
-                quote.check_name(read, read.ek)
-    except (IntegrityError, RefusedEvidence):
-        return data, known
-    kept = {name: one for name, one in _json(data).items() if name not in evidence.ENROLLING}
-    return json.dumps(kept).encode(), known or Known(Kind.TPM, read.ak.raw, level=Level.HARDWARE)
 
 
 def strict(kind: "Kind", app_ids: tuple[str, ...], *, stand_ins: bool) -> "Policy":

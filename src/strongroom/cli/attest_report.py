@@ -58,6 +58,8 @@ def next_step(kind: "Kind", report: "Report", hint: str, *, with_state: bool) ->
         return _CHAIN[kind]
     if report.code == "key" and kind == "app-attest" and not with_state:
         return 'say which key signs: --state with {"key": SPKI, "counter": n}, or what --json said of its attestation'
+    if report.code == "key" and kind == "tpm" and not with_state:
+        return 'say which key signs: --state with {"ak_public": …, "ek_public": …}, or the evidence of its enrolment'
     return _NEXT[report.code]
 
 

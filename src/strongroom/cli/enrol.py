@@ -17,6 +17,7 @@ from strongroom.cli.options import PATH, home_option, json_option
         "strongroom enrol --trust trust.json --token-file ada.token",
         "strongroom enrol --server https://models.example.com:8443 --trust trust.json --token-file ada.token",
         "strongroom enrol --tpm /dev/tpmrm0 --trust trust.json --token-file ada.token",
+        "strongroom enrol --tpm /dev/tpmrm0 --tpm-issuers maker.pem --pcrs 0,2,4,7 --token-file ada.token",
     ],
 )
 @click.option("--server", metavar="URL", help="The device API. [default: the one that the trust file names]")
@@ -31,6 +32,15 @@ from strongroom.cli.options import PATH, home_option, json_option
     metavar="ADDRESS",
     help="Keep this device's keys in a TPM, and let it vouch for the device: a device file, a socket, or HOST:PORT.",
 )
+@click.option(
+    "--tpm-issuers",
+    type=PATH,
+    metavar="FILE",
+    help="Certificates of whoever certified the TPM, where the TPM holds only its own: PEM, without the maker's root.",
+)
+@click.option(
+    "--pcrs", metavar="LIST", help="Registers that the TPM quotes, now and later, such as 0,2,4,7. [default: 0 to 7]"
+)
 @home_option
 @json_option
 def enrol(
@@ -38,21 +48,27 @@ def enrol(
     trust_file: Path | None,
     token_file: Path | None,
     tpm: str | None,
+    tpm_issuers: Path | None,
+    pcrs: str | None,
     *,
     home: Path | None,
     as_json: bool,
 ) -> None:
     """Enrol this installation, with a token of its user.
 
-    A device that was enrolled with a TPM finds it by itself afterwards; again with --tpm it attests its key anew.
+    A device that was enrolled with a TPM finds it by itself afterwards; again with --tpm it attests its key anew. The
+    registers are remembered, the issuers are not.
     """
+    from strongroom.cli.attest_tpm import read_registers
     from strongroom.cli.places import await_local, device_home
     from strongroom.edge.client import connect
     from strongroom.operator.office import check_address
 
     token = _token(token_file)
     address = None if server is None else check_address(server)
-    with connect(address, home=device_home(home), trust=trust_file, tpm=tpm) as room:
+    registers = () if pcrs is None else read_registers(pcrs)
+    place = device_home(home)
+    with connect(address, home=place, trust=trust_file, tpm=tpm, tpm_issuers=tpm_issuers, pcrs=registers) as room:
         await_local(room.trust.server)
         identity = room.enrol(token)
     if as_json:

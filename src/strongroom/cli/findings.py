@@ -7,7 +7,7 @@ import resource
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -109,13 +109,21 @@ def device(home: Path, now: int) -> Iterator[Finding]:
     yield disk("device disk", home)
 
 
-def modes(subject: str, paths: list[Path]) -> Iterator[Finding]:
-    """Look whether anyone else may read or write these files and directories; links are not followed."""
-    open_ones = [path for path in paths if _open_to_others(path)]
-    if not open_ones:
-        yield Finding(subject, "ok", "only their owner may read them")
-    for path in open_ones:
-        yield Finding(subject, "bad", f"others may read or write {path}", f"run: chmod go-rwx {path}")
+def modes(subject: str, paths: list[Path], public: Collection[Path] = ()) -> Iterator[Finding]:
+    """Look whether anyone else may read or write these files and directories; links are not followed.
+
+    Args:
+        subject: of the findings.
+        paths: what is looked at.
+        public: those of them that others may read, and must not write.
+    """
+    allowed = {path: stat.S_IRGRP | stat.S_IROTH if path in public else 0 for path in paths}
+    found = [(path, what) for path in paths if (what := _open_to_others(path, allowed[path]))]
+    if not found:
+        yield Finding(subject, "ok", "only their owner may read what is secret, and write any of them")
+    for path, what in found:
+        close = "go-w" if allowed[path] else "go-rwx"
+        yield Finding(subject, "bad", f"others may {what} {path}", f"run: chmod {close} {path}")
 
 
 def ending(subject: str, end: int, now: int, mend: str, *, soon: int = SOON) -> Finding:
@@ -158,6 +166,9 @@ def _aes() -> Finding:
     )
 
 
-def _open_to_others(path: Path) -> bool:
+def _open_to_others(path: Path, allowed: int) -> str:
+    """Return what others may do with it that they must not; "" if nothing."""
     state = path.lstat()
-    return not stat.S_ISLNK(state.st_mode) and bool(stat.S_IMODE(state.st_mode) & 0o077)
+    bits = 0 if stat.S_ISLNK(state.st_mode) else stat.S_IMODE(state.st_mode) & 0o077 & ~allowed
+    rights = (("read", 0o044), ("write", 0o022), ("enter" if stat.S_ISDIR(state.st_mode) else "run", 0o011))
+    return " and ".join(word for word, mask in rights if bits & mask)

@@ -23,7 +23,7 @@ def office(config: Path, now: int) -> Iterator[Finding]:
 
     settings = load_settings(config)
     yield Finding("strongroom", "ok", str(settings.directory))
-    yield from examined("files", lambda: modes("files", _files(settings.directory)))
+    yield from examined("files", lambda: _modes(settings))
     yield from examined("vault key", lambda: _keys(settings))
     yield from examined("keyring", lambda: _keyring(settings))
     yield from examined("database", lambda: _database(settings))
@@ -50,6 +50,7 @@ def _trust(settings: "Settings", now: int) -> Iterator[Finding]:
 
 def _attestation(settings: "Settings", now: int) -> Iterator[Finding]:
     """Read the attestation policy and what it names, as the server does, and repeat what is said loudly."""
+    from strongroom.server.governed import governed, listed
     from strongroom.server.wiring import open_attestation
 
     path = settings.resolve(settings.attestation)
@@ -59,6 +60,12 @@ def _attestation(settings: "Settings", now: int) -> Iterator[Finding]:
         yield Finding("attestation", "warn", one, f"say in {path} what models ask of devices")
     if not said:
         yield Finding("attestation", "ok", f"version {policies.version}")
+    with suppress(StrongroomError):  # what is wrong with the database is said under its own name
+        found = governed(settings, policies)
+        for one in found.odd:
+            yield Finding("model rules", "warn", one, f"see what {path} names and takes")
+        if found.by_default:
+            yield Finding("model rules", "ok", f"under [default]: {listed(found.by_default)}")
 
 
 def _keyring(settings: "Settings") -> Iterator[Finding]:
@@ -105,6 +112,19 @@ def _disk(settings: "Settings") -> Iterator[Finding]:
     else:
         what = f"there is no folder for objects at {objects}"
         yield Finding("disk", "bad", what, "put it back from a backup, or mend objects in strongroom.toml")
+
+
+def _modes(settings: "Settings") -> Iterator[Finding]:
+    """Look who may read and write what: everything is its owner's, but what every device or maker publishes anyway."""
+    from strongroom.server.attestation.opening import public_files, read_policies
+
+    rules = settings.resolve(settings.attestation)
+    public = {rules, settings.resolve(settings.tls_certificate), *settings.directory.glob("trust*.json")}
+    with suppress(StrongroomError):  # what is wrong with the policy file is said under its own name
+        public |= {path for path in public_files(rules, read_policies(rules).sources) if path.exists()}
+    files = _files(settings.directory)
+    files += sorted(path for path in public - set(files) if path.exists())
+    yield from modes("files", files, public)
 
 
 def _files(directory: Path) -> list[Path]:

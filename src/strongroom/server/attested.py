@@ -15,14 +15,13 @@ from strongroom.errors import Code, InternalError
 from strongroom.server.attestation import remembered
 from strongroom.server.attestation.remembered import REFERRING
 from strongroom.server.audit import Event, event
-from strongroom.server.identify import Visit
+from strongroom.server.identify import REFUSAL_SECONDS, Visit
 from strongroom.server.office import Office
 from strongroom.server.ports import AttestationRow, Transaction
 from strongroom.server.weighing import (
     UNAVAILABLE,
     AttestationRefusedError,
     about,
-    ask_google,
     said,
     settle,
     sort,
@@ -31,6 +30,7 @@ from strongroom.server.weighing import (
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import Evidence
 
+_TOO_OLD = "its key was attested too long ago"
 _NOT_ENROLLED = "its key was not attested when the device enrolled"
 
 
@@ -43,7 +43,8 @@ class Attested:
         judged: what was accepted; () for a device that proves nothing and is served all the same.
         reaction: OBSERVE or SHORT_LEASE, the worst of what follows; None if nothing does.
         moves: rows as they were when they were judged by, and as they are to be.
-        missing: why nothing was attested, "" if something was or nothing needs to be.
+        missing: why something, or all of it, could not be attested; "" if nothing is said of that.
+        unread: kinds of evidence that were sent and that the rules do not take.
     """
 
     policy: Policy
@@ -51,6 +52,7 @@ class Attested:
     reaction: Reaction | None = None
     moves: tuple[tuple[AttestationRow, AttestationRow], ...] = field(default=(), repr=False)
     missing: str = ""
+    unread: tuple[str, ...] = ()
 
     @property
     def reactions(self) -> tuple[str, ...]:
@@ -89,6 +91,8 @@ class Attested:
             row["stand_in"] = "yes"
         if self.missing:
             row["missing"] = said(self.missing)
+        if self.unread:
+            row["not_judged"] = " ".join(self.unread)
         if found:
             row["findings"] = " ".join(found)
         if self.reaction is not None:
@@ -124,9 +128,7 @@ async def judged(
     if not binding.kem:
         policy = replace(policy, key_binding=HASHED)  # no key is given out that could be bound
     pieces, missing = sort(evidence)
-    pieces = _taken(office, policy, pieces)
-    if not pieces and policy.unattested:
-        return Attested(policy, missing=missing)
+    pieces, unread = _taken(policy, pieces)
     expected = expected_of(binding)
     rows = await _remembered(office, device, visit) if pieces else {}
     accepted: list[Judged] = []
@@ -137,32 +139,33 @@ async def judged(
         if known is None and kind in REFERRING:
             missing = missing or _NOT_ENROLLED
             continue
-        verdict = await _weighed(office, kind, one.data, expected, known, policy, visit)
+        verdict = await _weighed(office, device, one, expected, known, policy, visit)
         if isinstance(verdict, Rejection) and verdict.code == Refusal.UNAVAILABLE:
             missing = missing or f"{kind}: {verdict.detail}"
             continue
         judged_ = await settle(office, policy, kind, verdict, visit)
+        if policy.unattested and row is not None and _too_old(row, policy, visit):
+            missing = missing or f"{kind}: {_TOO_OLD}"
+            continue
         if row is not None:
             moves.append(_move(office, policy, row, judged_.claims, visit))
         accepted.append(judged_)
     if not accepted:
-        return _without(policy, missing or "the request has no evidence")
+        return _without(policy, missing, unread)
     reactions = [one.reaction for one in accepted if one.reaction is not None]
     worst = max(reactions, key=lambda one: one.rank, default=None)
-    return Attested(policy, tuple(accepted), worst, tuple(moves))
+    return Attested(policy, tuple(accepted), worst, tuple(moves), missing, unread)
 
 
 async def _weighed(
-    office: Office, kind: Kind, data: bytes, expected: Expected, known: Known | None, policy: Policy, visit: Visit
+    office: Office, device: str, one: Evidence, expected: Expected, known: Known | None, policy: Policy, visit: Visit
 ) -> Judged | Rejection:
     """Judge a piece, with what holds for releases and renewals alone."""
+    kind = Kind(one.kind)
     chip = kind == Kind.TPM and known is not None and bool(known.ek)
     # What binds the keys to a TPM is not in its evidence: the office does, since it wraps them for this one chip.
     rules = replace(policy, key_binding=HASHED) if chip else policy
-    decoded = await ask_google(office, kind, data, policy)
-    if isinstance(decoded, Rejection):
-        return decoded
-    verdict = weigh(office, kind, data, expected, known, rules, visit=visit, decoded=decoded)
+    verdict = await weigh(office, kind, one.data, expected, known, rules, who=device, visit=visit)
     if isinstance(verdict, Rejection):
         return verdict
     if kind in REFERRING and verdict.claims.fresh:
@@ -175,40 +178,46 @@ async def _weighed(
 def _move(
     office: Office, policy: Policy, row: AttestationRow, claims: Claims, visit: Visit
 ) -> tuple[AttestationRow, AttestationRow]:
-    if visit.now >= row.attested + policy.attest_again:
-        old = Rejection(Refusal.UNAVAILABLE, "its key was attested too long ago", "age of the key")
+    if _too_old(row, policy, visit):
+        old = Rejection(Refusal.UNAVAILABLE, _TOO_OLD, "age of the key")
         raise AttestationRefusedError(Reaction.STEP_UP, old, row.kind, policy)
     if claims.known is None:
         raise InternalError(Code.INTERNAL, f"evidence of kind {claims.kind} without a key to remember")
     return row, remembered.later(office.vault, row, claims.known, at=visit.now, policy=policy.digest.hex())
 
 
-def _without(policy: Policy, missing: str) -> Attested:
+def _too_old(row: AttestationRow, policy: Policy, visit: Visit) -> bool:
+    return visit.now >= row.attested + policy.attest_again
+
+
+def _without(policy: Policy, missing: str, unread: tuple[str, ...]) -> Attested:
     """Say what follows where nothing was attested: refuse, unless the rules are milder."""
+    if policy.unattested:
+        return Attested(policy, missing=missing, unread=unread)
     if not policy.kinds:
         none = Rejection(Refusal.POLICY, "there are no rules by which anybody gets this model")
         raise AttestationRefusedError(Reaction.DENY, none, UNAVAILABLE, policy)
+    missing = missing or "the request has no evidence"
     reaction = policy.reaction(Refusal.UNAVAILABLE)
     if reaction.rank >= Reaction.STEP_UP.rank:
         raise AttestationRefusedError(reaction, Rejection(Refusal.UNAVAILABLE, missing), UNAVAILABLE, policy)
-    return Attested(policy, reaction=reaction, missing=missing)
+    return Attested(policy, reaction=reaction, missing=missing, unread=unread)
 
 
-def _taken(office: Office, policy: Policy, pieces: Sequence[Evidence]) -> list[Evidence]:
-    """Return the pieces of the kinds that the rules take; the others are not even read.
+def _taken(policy: Policy, pieces: Sequence[Evidence]) -> tuple[list[Evidence], tuple[str, ...]]:
+    """Return the pieces of the kinds that the rules take, and the other kinds, which are not even read.
 
-    A model that asks for nothing may be asked for by a device that shows what another model asks for.
+    Rules that serve whoever proves nothing mind no kind that is known here: a device may show what another model asks
+    for, or what this one asked for yesterday.
 
     Raises:
-        RefusedError: EVIDENCE if there are pieces, and none that anybody here takes.
+        RefusedError: EVIDENCE if there are pieces, and none that these rules take.
     """
     taken = [one for one in pieces if one.kind in policy.kinds]
-    asked_for = {str(kind) for one in office.attestation.policies.every() for kind in one.kinds}
-    if not taken and not (policy.unattested and all(one.kind in asked_for for one in pieces)):
-        for one in pieces:
-            strange = Rejection(Refusal.POLICY, f"the rules for {policy.name} take no evidence of this kind", "kind")
-            raise AttestationRefusedError(Reaction.DENY, strange, one.kind, policy)
-    return taken
+    if pieces and not taken and not policy.unattested:
+        strange = Rejection(Refusal.POLICY, f"the rules for {policy.name} take no evidence of this kind", "kind")
+        raise AttestationRefusedError(Reaction.DENY, strange, pieces[0].kind, policy)
+    return taken, tuple(one.kind for one in pieces if one.kind not in policy.kinds)
 
 
 async def _remembered(office: Office, device: str, visit: Visit) -> Mapping[str, tuple[AttestationRow, Known]]:
@@ -216,9 +225,10 @@ async def _remembered(office: Office, device: str, visit: Visit) -> Mapping[str,
     async with office.ledger.begin() as tx:
         rows = await tx.attestations(device)
     found = [(row, remembered.read(office.vault, row)) for row in rows]
-    if forged := [row for row, known in found if known is None]:
-        async with office.ledger.begin() as tx:
-            for row in forged:
+    for row, known in found:
+        seen, now = f"forged:{device}:{row.kind}", visit.now
+        if known is None and await office.counters.once(seen, made=now, expires=now + REFUSAL_SECONDS, now=now):
+            async with office.ledger.begin() as tx:
                 name = Event.ATTESTATION_FORGED
-                await tx.add_audit(event(name, at=visit.now, actor=device, subject=device, kind=row.kind))
+                await tx.add_audit(event(name, at=now, actor=device, subject=device, kind=row.kind))
     return {row.kind: (row, known) for row, known in found if known is not None}

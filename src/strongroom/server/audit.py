@@ -40,6 +40,7 @@ class Event(StrEnum):
     ATTESTATION_REFUSED = "attestation.refused"
     ATTESTATION_NEEDED = "attestation.needed"
     ATTESTATION_FORGED = "attestation.forged"
+    ATTESTATION_SHARED = "attestation.shared"
     BREAKER_OPENED = "attestation.breaker-opened"
     BREAKER_CLOSED = "attestation.breaker-closed"
     CHALLENGE_REFUSED = "challenge.refused"

@@ -31,7 +31,7 @@ async def enrol(office: Office, caller: UserCaller, request: EnrolRequest, visit
     try:
         await challenges.use(office, caller, request.challenge, challenges.ENROL, visit)
         binding = _check(caller, request, visit)
-        keys = await enrolled_keys.judged(office, request.challenge, request.evidence, binding, visit)
+        keys = await enrolled_keys.judged(office, caller.user.id, request.challenge, request.evidence, binding, visit)
         return await _record(office, caller, request, keys, visit)
     except StrongroomError as error:
         await _refused(office, caller, error, visit)

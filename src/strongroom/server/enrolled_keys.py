@@ -3,7 +3,6 @@
 It is kept if the rules of at least one model take it; each release judges by the rules of its own model again.
 """
 
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,10 +16,10 @@ from strongroom.server.attestation import remembered
 from strongroom.server.attestation.remembered import REFERRING
 from strongroom.server.attested import expected_of
 from strongroom.server.audit import Event, event
-from strongroom.server.identify import Visit
+from strongroom.server.identify import ACTIVE, Visit
 from strongroom.server.office import Office
-from strongroom.server.ports import Transaction
-from strongroom.server.weighing import AttestationRefusedError, about, ask_google, said, settle, sort, weigh
+from strongroom.server.ports import AttestationRow, Transaction
+from strongroom.server.weighing import AttestationRefusedError, about, said, settle, sort, weigh_new
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import Evidence
 
@@ -32,10 +31,12 @@ class EnrolledKeys:
     Attributes:
         accepted: each piece, and the rules that took it.
         missing: why others could not be had.
+        unread: kinds of evidence that no rules take, where some serve whoever proves nothing.
     """
 
     accepted: tuple[tuple[Judged, Policy], ...]
     missing: str
+    unread: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, str | int]:
         """Return what the audit row of the enrolment says of it."""
@@ -43,19 +44,27 @@ class EnrolledKeys:
         row["evidence"] = " ".join(str(one.claims.kind) for one, _ in self.accepted) or "none"
         if self.missing:
             row["missing"] = said(self.missing)
+        if self.unread:
+            row["not_judged"] = " ".join(self.unread)
         return row
 
     async def keep(self, tx: Transaction, office: Office, device: str, actor: str, visit: Visit) -> None:
-        """Remember the keys in the place of those from before, in the transaction of the device's row."""
-        before = {row.kind: row.revision for row in await tx.attestations(device)}
+        """Remember the keys in the place of those from before, in the transaction of the device's row.
+
+        Raises:
+            RefusedError: EVIDENCE for hardware that is another device's, or a blocked one's.
+            StoreError: DATABASE.
+        """
+        rows = await tx.attestations(device)
+        before = {row.kind: row.revision for row in rows if remembered.read(office.vault, row) is not None}
         for judged, policy in self.accepted:
             claims, digest = judged.claims, policy.digest.hex()
-            if claims.kind in REFERRING and claims.known is not None:
-                revision = before.get(claims.kind, 0) + 1
-                row = remembered.first(
-                    office.vault, device, claims.known, at=visit.now, policy=digest, revision=revision
-                )
-                await tx.keep_attestation(row)
+            if claims.kind not in REFERRING or claims.known is None:
+                continue  # nothing refers to it later: that it was shown is in the row of the enrolment
+            revision = before.get(claims.kind, 0) + 1
+            row = remembered.first(office.vault, device, claims.known, at=visit.now, policy=digest, revision=revision)
+            await _refuse_taken(tx, row, policy, actor, visit)
+            await tx.keep_attestation(row)
             detail = {"kind": str(claims.kind), "level": str(claims.level), "attested_key": claims.device_id.hex()}
             if claims.stand_in:
                 detail["stand_in"] = "yes"
@@ -64,12 +73,13 @@ class EnrolledKeys:
 
 
 async def judged(
-    office: Office, challenge: bytes, evidence: Sequence[Evidence], binding: Binding, visit: Visit
+    office: Office, user: str, challenge: bytes, evidence: Sequence[Evidence], binding: Binding, visit: Visit
 ) -> EnrolledKeys:
     """Judge the evidence of an enrolment, which may have none.
 
     Args:
         office: policies and authorities.
+        user: whose device it is to be.
         challenge: of the request, used up.
         evidence: as sent.
         binding: what the request is for, of the server's own making.
@@ -80,40 +90,37 @@ async def judged(
         StoreError: DATABASE.
     """
     pieces, missing = sort(evidence)
-    accepted = []
+    accepted, unread = [], []
+    everyone = office.attestation.policies.every()
     for one in pieces:
         kind = Kind(one.kind)
-        takers = [policy for policy in office.attestation.policies.every() if kind in policy.kinds]
+        takers = [policy for policy in everyone if kind in policy.kinds]
+        if not takers and any(policy.unattested for policy in everyone):
+            unread.append(one.kind)
+            continue
         if not takers:
             strange = Rejection(Refusal.POLICY, "no rules take evidence of this kind", "kind")
             raise AttestationRefusedError(Reaction.DENY, strange, one.kind, None)
-        verdict, policy = await _by_any(office, kind, one.data, binding, takers, visit)
+        verdict, policy = await _by_any(office, user, one, binding, takers, visit)
         if kind == Kind.TPM and isinstance(verdict, Judged):
             verdict = _activated(office, challenge, one.data) or verdict
         if isinstance(verdict, Rejection) and verdict.code == Refusal.UNAVAILABLE:
             missing = missing or f"{kind}: {verdict.detail}"
             continue
         accepted.append((await settle(office, policy, kind, verdict, visit), policy))
-    return EnrolledKeys(tuple(accepted), missing)
+    return EnrolledKeys(tuple(accepted), missing, tuple(unread))
 
 
 async def _by_any(
-    office: Office, kind: Kind, data: bytes, binding: Binding, takers: Sequence[Policy], visit: Visit
+    office: Office, user: str, one: Evidence, binding: Binding, takers: Sequence[Policy], visit: Visit
 ) -> tuple[Judged | Rejection, Policy]:
     """Return what the first rules say that accept it, else what the first of all say."""
-    refused: tuple[Rejection, Policy] | None = None
-    asked = await ask_google(office, kind, data, takers[0])
-    for policy in takers:
-        if isinstance(asked, Rejection):
-            return asked, policy
-        rules = replace(policy, key_binding=HASHED)  # no key is given out that could be bound
-        verdict = weigh(office, kind, data, expected_of(binding), None, rules, visit=visit, decoded=asked)
-        if isinstance(verdict, Judged) and kind in REFERRING and not verdict.claims.fresh:
-            verdict = Rejection(Refusal.KEY, "it refers to a key from before, and attests none", "known keys")
-        if isinstance(verdict, Judged):
-            return verdict, policy
-        refused = refused or (verdict, policy)
-    return refused or (Rejection(Refusal.POLICY, "no rules take evidence of this kind"), takers[0])
+    rules = [replace(policy, key_binding=HASHED) for policy in takers]  # no key is given out that could be bound
+    kind = Kind(one.kind)
+    verdict, policy = await weigh_new(office, kind, one.data, expected_of(binding), rules, who=user, visit=visit)
+    if isinstance(verdict, Judged) and kind in REFERRING and not verdict.claims.fresh:
+        verdict = Rejection(Refusal.KEY, "it refers to a key from before, and attests none", "known keys")
+    return verdict, takers[rules.index(policy)]
 
 
 def _activated(office: Office, challenge: bytes, data: bytes) -> Rejection | None:
@@ -121,6 +128,25 @@ def _activated(office: Office, challenge: bytes, data: bytes) -> Rejection | Non
     found = tpm.read(data)  # read before: it has just been judged
     if found.ek is None:
         return Rejection(Refusal.KEY, "no endorsement key", "activation")
-    if not hmac.compare_digest(found.activation, secret_of(office.vault, challenge, found.ek, found.ak)):
+    if not tpm.activated(found, secret_of(office.vault, challenge, found.ek, found.ak)):
         return Rejection(Refusal.KEY, "it was not shown that both keys are in one TPM", "activation")
     return None
+
+
+async def _refuse_taken(tx: Transaction, row: AttestationRow, policy: Policy, actor: str, visit: Visit) -> None:
+    """Refuse a phone's key that is another device's, and a chip of a blocked one; say so of one that is shared."""
+    others = await tx.devices_with(row.kind, row.hardware, besides=row.device)
+    if not others:
+        return
+    # An App Attest key is made by one installation for itself; a machine's one chip serves all who work at it.
+    if row.kind == Kind.APP_ATTEST or others[0].state != ACTIVE:  # blocked ones come first
+        taken = Rejection(Refusal.KEY, f"the same hardware is known as {others[0].id}, {others[0].state}", "hardware")
+        raise AttestationRefusedError(Reaction.DENY, taken, row.kind, policy)
+    device = await tx.device(row.device)
+    shared = {
+        "kind": row.kind,
+        "account": "" if device is None else device.account,
+        "others": " ".join(one.id for one in others),
+        "other_accounts": " ".join(one.account for one in others),
+    }
+    await tx.add_audit(event(Event.ATTESTATION_SHARED, at=visit.now, actor=actor, subject=row.device, **shared))

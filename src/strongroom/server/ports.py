@@ -221,6 +221,7 @@ class AttestationRow:
     attested: int  # when the key itself was attested
     verified: int  # when evidence by it was last accepted
     policy: str  # SHA-256 of the rules that accepted it, hexadecimal
+    hardware: bytes  # SHA-256 of the key that no other phone or chip has: App Attest's own, a TPM's endorsement key
     mac: bytes
 
 
@@ -266,6 +267,10 @@ class Transaction(Protocol):
 
     async def attestations(self, device: str) -> Sequence[AttestationRow]: ...  # by kind
     async def keep_attestation(self, row: AttestationRow) -> None: ...  # in the place of the one of its kind
+    async def devices_with(self, kind: str, hardware: bytes, *, besides: str, limit: int = 10) -> Sequence[DeviceRow]:
+        """Return the devices with a row of this kind and hardware, but for one; blocked ones first, then by id."""
+        ...
+
     async def advance_attestation(self, row: AttestationRow, *, before: AttestationRow) -> bool:
         """Put `row` in the place of `before` in one atomic update; False if that is not what is there any more."""
         ...

@@ -3,17 +3,17 @@
 See docs/spec/protocol.md section 16.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 import structlog
 
 from strongroom.attest import judge, play
-from strongroom.attest.claims import Expected, Kind, Known
+from strongroom.attest.claims import Claims, Expected, Kind, Known
 from strongroom.attest.judge import Judged
 from strongroom.attest.policy import Policy
 from strongroom.attest.verdict import JUDGED_BY_POLICY, Reaction, Refusal, Rejection
 from strongroom.errors import Code, RefusedError, UnreachableError
+from strongroom.server.attestation import play_port
 from strongroom.server.attestation.breaker import Reading
 from strongroom.server.audit import Event, event
 from strongroom.server.identify import Visit
@@ -84,7 +84,7 @@ def sort(evidence: Sequence[Evidence]) -> tuple[list[Evidence], str]:
     return pieces, "; ".join(reasons)
 
 
-def weigh(
+async def weigh(
     office: Office,
     kind: Kind,
     data: bytes,
@@ -92,42 +92,89 @@ def weigh(
     known: Known | None,
     policy: Policy,
     *,
+    who: str,
     visit: Visit,
-    decoded: play.Decoded | None,
 ) -> Judged | Rejection:
     """Judge one piece by one policy.
 
     Args:
-        office: authorities.
+        office: authorities, and the way to Google.
+        who: the device that asks; Google is asked so often for each.
         kind: one that the policy takes.
         data: as sent.
         expected: what it must be made for.
         known: what is remembered of the device's key.
         policy: the rules.
         visit: its time.
-        decoded: as `ask_google` returned it.
     """
-    authorities = office.attestation.believed(visit.now)
-    return judge.verify(kind, data, expected, visit.now, known, policy, authorities, decoded=decoded)
+    asked = await ask_google(office, kind, data, (policy,), who, visit)
+    if isinstance(asked, Rejection):
+        return asked
+    believed = office.attestation.believed(visit.now)
+    return judge.verify(kind, data, expected, visit.now, known, policy, believed, decoded=asked)
 
 
-async def ask_google(office: Office, kind: Kind, token: bytes, policy: Policy) -> play.Decoded | Rejection | None:
-    """Return what Google says of a token; None for one that is opened here, and for other evidence.
+async def weigh_new(
+    office: Office, kind: Kind, data: bytes, expected: Expected, policies: Sequence[Policy], *, who: str, visit: Visit
+) -> tuple[Judged | Rejection, Policy]:
+    """Judge one piece of a device that is not known by several policies: it is proved once, and Google asked once.
+
+    Args:
+        office: authorities, and the way to Google.
+        kind: one that all of the policies take.
+        data: as sent.
+        expected: what it must be made for.
+        policies: the rules, at least one.
+        who: the user whose device it is to be; Google is asked so often for each.
+        visit: its time.
+
+    Returns:
+        What the first policy says that accepts it, else what the first of all says; and that policy.
+    """
+    asked = await ask_google(office, kind, data, policies, who, visit)
+    if isinstance(asked, Rejection):
+        return asked, policies[0]
+    believed = office.attestation.believed(visit.now)
+    proven: dict[int, Claims | Rejection] = {}
+    refused: tuple[Rejection, Policy] | None = None
+    for policy in policies:
+        age = _token_age(policy, kind)
+        if age not in proven:
+            rules = judge.widest([one for one in policies if _token_age(one, kind) == age])
+            proven[age] = judge.prove(kind, data, expected, visit.now, None, rules, believed, decoded=asked)
+        claims = proven[age]
+        verdict = claims if isinstance(claims, Rejection) else judge.appraise(claims, policy, visit.now)
+        if isinstance(verdict, Judged):
+            return verdict, policy
+        refused = refused or (verdict, policy)
+    return refused or (Rejection(Refusal.POLICY, "no rules take evidence of this kind"), policies[0])
+
+
+async def ask_google(
+    office: Office, kind: Kind, token: bytes, policies: Sequence[Policy], who: str, visit: Visit
+) -> play.Decoded | Rejection | None:
+    """Return what Google says of a token; None for one that is opened here, or is none, and for other evidence.
 
     It is asked once for each token: a second answer about the same one holds no verdict.
     """
-    decoder = office.attestation.decoder
+    decoder, authorities = office.attestation.decoder, office.attestation.authorities
     if kind != Kind.PLAY or decoder is None:
         return None
-    refused: Rejection | None = None
-    for package in play.packages_to_ask(token, policy, office.attestation.authorities):
-        try:
-            return play.Decoded(package, hashlib.sha256(token).digest(), await decoder.decode(package, token))
-        except UnreachableError as error:
-            if error.code != Code.EVIDENCE:
-                return Rejection(Refusal.UNAVAILABLE, error.what, _DECODING)
-            refused = Rejection(Refusal.CHAIN, error.what, _DECODING)
-    return refused
+    packages = dict.fromkeys(one for policy in policies for one in play.packages_to_ask(token, policy, authorities))
+    if not packages:
+        return None
+    if not office.attestation.rations.take(who, visit.now):
+        return Rejection(Refusal.UNAVAILABLE, "it made us ask Google too often within an hour", _DECODING)
+    try:
+        return await play_port.ask(decoder, token, tuple(packages))
+    except UnreachableError as error:
+        known = error.code == Code.EVIDENCE
+        return Rejection(Refusal.CHAIN if known else Refusal.UNAVAILABLE, error.what, _DECODING)
+
+
+def _token_age(policy: Policy, kind: Kind) -> int:
+    """Return the greatest age of a token: the one demand that a verifier compares itself."""
+    return policy.play.max_age if kind == Kind.PLAY and policy.play else 0
 
 
 async def settle(office: Office, policy: Policy, kind: Kind, verdict: Judged | Rejection, visit: Visit) -> Judged:

@@ -12,7 +12,7 @@ from strongroom.errors import Code, SetupError, StrongroomError
 from strongroom.server.attestation import Attestation
 from strongroom.server.attestation.google_account import read_account
 from strongroom.server.attestation.google_play import GooglePlay
-from strongroom.server.attestation.opening import Believed, read_policies, revocation
+from strongroom.server.attestation.opening import Believed, read_policies, revocation, written_by_others
 from strongroom.server.counters.memory import MemoryCounters
 from strongroom.server.ledger import current, head
 from strongroom.server.ledger.engine import EMPTY_STEP, place, read_url, sqlite_url
@@ -145,8 +145,12 @@ def _warn(settings: Settings, trust: Trust, attestation: Attestation, now: int) 
         _log.warning("trust.json has expired: nothing is released or deposited", where=where, next=step)
     elif all(now >= one.expires for one in trust.deposit):
         _log.warning("trust.json names no deposit key in force: nothing can be deposited", where=where, next=step)
+    rules = settings.resolve(settings.attestation)
     for loud in attestation.policies.loud():
-        _log.warning(loud, where=str(settings.resolve(settings.attestation)))
+        _log.warning(loud, where=str(rules))
+    for path in written_by_others(rules, attestation.policies.sources):
+        what = "others may write this, and so say what devices must prove"
+        _log.warning(what, where=str(path), next=f"run: chmod go-w {path}")
     for unknown in settings.unknown_variables():
         _log.warning(unknown)
 
@@ -260,7 +264,8 @@ def _read(path: Path, limit: int) -> bytes:
 
 def _read_with_mode(path: Path, limit: int) -> tuple[bytes, int]:
     try:
-        with path.open("rb") as file:
+        # NONBLOCK: opening a FIFO that nobody writes to would wait for ever; what is no regular file is refused below
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode) or state.st_size > limit:
                 what = f"not a regular file of at most {limit} bytes"

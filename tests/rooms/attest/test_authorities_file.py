@@ -63,6 +63,38 @@ def test_the_age_of_the_list(age, inside):
         assert (dict(found.serials), found.fetched, found.max_age) == ({"c0ffee": "REVOKED"}, AT - age, 7 * DAY)
 
 
+@pytest.mark.parametrize(
+    ("age", "most", "said"),
+    [
+        (7 * DAY + 1, 7 * DAY, "8 days old, and 7 are"),
+        (13 * 3600, 12 * 3600, "13 hours old, and 12 are"),
+        (DAY + 1, DAY, "25 hours old, and 24 are"),
+        (4000, 3600, "67 minutes old, and 60 are"),
+        (9, 1, "9 seconds old, and 1 are"),
+    ],
+)
+def test_an_old_list_is_told_in_a_unit_that_shows_it(age, most, said):
+    files = {"status.json": json.dumps({"entries": {}, "fetched": AT - age}).encode()}
+    with pytest.raises(SetupError) as error:
+        load(files, revocation_list="status.json", revocation_max_age=most)
+    assert said in error.value.what
+
+
+@pytest.mark.parametrize("early", [DAY, DAY + 1, 10**9])
+@pytest.mark.parametrize("inside", [True, False], ids=["fetched", "written"])
+def test_a_list_of_the_future_would_never_grow_old(early, inside):
+    """A day is a clock that goes wrong; more is a date that somebody made up."""
+    document = {"entries": {}} | ({"fetched": AT + early} if inside else {})
+    files, changed = {"status.json": json.dumps(document).encode()}, 1 if inside else AT + early
+    if early == DAY:
+        assert load(files, changed=changed, revocation_list="status.json").revoked.fetched == AT + DAY
+        return
+    with pytest.raises(SetupError) as error:
+        load(files, changed=changed, revocation_list="status.json")
+    assert (error.value.code, error.value.where) == (Code.CONFIG, "status.json, named in attestation.toml line 3")
+    assert "future" in error.value.what
+
+
 def keys(kit):
     spki = kit.play.keys.verification.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     public = kit.play.keys.verification.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -242,6 +242,27 @@ def test_a_report_without_demands_asks_for_genuineness_alone(made):
         assert not any(step.startswith("policy: ") for step, _ in told.steps)
 
 
+def test_a_report_without_demands_asks_for_no_application_and_no_age(made):
+    evidence, authorities = made
+    others = dataclasses.replace(
+        POLICY,
+        apple=AppleRules(("TEAM123456.com.example.other",)),
+        play=dataclasses.replace(POLICY.play, packages=("com.example.other",), max_age=1),
+    )
+    for kind, late in ((Kind.APP_ATTEST, 0), (Kind.PLAY, 86_400)):
+        asked = (kind, evidence[kind], EXPECTED, AT + late, None, others, authorities)
+        assert judge.report(*asked).verdict == "reject"
+        told = judge.report(*asked, demands=False)
+        assert (told.verdict, "policy: application" in told.not_judged) == ("accept", True)
+        assert [step for step, _ in told.steps if step == "application"] == (["application"] if late else [])
+        assert ("time stamp" in told.not_judged) == bool(late)
+        assert "time stamp" not in dict(told.steps)
+    early = judge.report(
+        Kind.PLAY, evidence[Kind.PLAY], EXPECTED, AT - 86_400, None, others, authorities, demands=False
+    )
+    assert (early.verdict, early.code, early.not_judged) == ("reject", Refusal.EXPIRED, ())
+
+
 def test_a_report_says_what_nobody_named(made):
     evidence, authorities = made
     open_rules = dataclasses.replace(POLICY, apple=dataclasses.replace(POLICY.apple, app_ids=()))

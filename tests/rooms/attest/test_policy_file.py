@@ -195,6 +195,14 @@ def test_without_a_default_nothing_is_taken():
         ("[default.apple]", "[default.tpm.pcrs.sha256]\n24 = []\n[default.apple]", 9, "no register '24'", "0 to 23"),
         ("[default.apple]", "[default.tpm.pcrs.sha256]\n01 = []\n[default.apple]", 9, "no register '01'", "0 to 23"),
         ("[default.apple]", '[default.tpm.pcrs.sha256]\n1 = "00"\n[default.apple]', 9, "is not a digest of 32", "hexa"),
+        ("[default.apple]", "[default.tpm]\npcrs = {}\n[default.apple]", 8, "does not take it", 'add "tpm" to kinds'),
+        (
+            "[default.apple]",
+            "[models.a]\nunattested = true\n[models.a.tpm.pcrs.sha256]\n7 = '" + "00" * 32 + "'\n[default.apple]",
+            10,
+            "rules for tpm",
+            "in [models.a]",
+        ),
         ("[default.apple]", "[default.android]\n[default.apple]", 8, "android says no packages", "add packages"),
         ("[default]", "[models.Digits]\nlevel = 'device'\n[default]", 6, "not a model name: 'Digits'", "use 1 to 64"),
         ("[default]", "[models]\ndigits = 1\n[default]", 7, "models.digits is not a table", "a table"),
@@ -279,7 +287,7 @@ def test_the_digest_stands_still():
         ('"A1B2C3D4E5.com.example.app"', '"A1B2C3D4E5.com.example.ap"'),
         ("[default.apple]", "[default.apple]\nmissing_category = false"),
         ("[default.apple]", 'reactions = { boot = "observe" }\n[default.apple]'),
-        ("[default.apple]", "[default.tpm]\npcrs = {}\n[default.apple]"),
+        ('["app-attest"]', '["app-attest", "tpm"]\ntpm = { pcrs = {} }'),
         ("[default.apple]", "unattested = true\n[default.apple]"),
     ],
 )
@@ -300,10 +308,24 @@ def test_what_asks_for_less_is_said_loudly():
         'models without rules of their own: what fails the check "device" is served (reactions.device = "short-lease")',
         'models without rules of their own: what fails the check "patch" is served (reactions.patch = "observe")',
         "the model digits: devices that prove nothing are served (unattested = true)",
+        "the model kiosk.v2: whatever a machine with a TPM runs is accepted: no register is asked for (tpm.pcrs)",
     )
     assert read(SMALL).loud() == ()
     quiet = SMALL.replace("[default.apple]", 'reactions = { unavailable = "short-lease" }\n[default.apple]')
     assert len(read(quiet).loud()) == 1
+
+
+def test_rules_under_which_nobody_gets_anything_are_said_loudly():
+    for text in ("version = 1\n", "version = 1\n[default]\n", "version = 1\n[default]\nlevel = 'software'\n"):
+        (said,) = read(text).loud()
+        assert said.startswith("no model is released to anybody")
+    said = read(SMALL + "[models.kiosk]\nlevel = 'software'\n").loud()
+    assert said == ("the model kiosk: nobody gets it (neither kinds nor unattested = true)",)
+
+
+def test_keys_in_software_are_said_loudly():
+    (said,) = read(SMALL.replace("[default.apple]", 'level = "software"\n[default.apple]')).loud()
+    assert '(level = "software")' in said
 
 
 @pytest.mark.parametrize("code", sorted(JUDGED_BY_POLICY - {Refusal.UNAVAILABLE}))

@@ -2,15 +2,17 @@
 
 import base64
 import json
+import re
 import sys
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from stand_ins import APP_ID, AT, BINDING, PACKAGE, SIGNER, description, kits
 from strongroom.attest.authorities import Authorities
 from strongroom.attest.verdict import Refusal
-from strongroom.cli import attest, attest_inputs
+from strongroom.cli import attest, attest_inputs, attest_report, attest_spellings
 
 WHEN = "2026-11-23T12:00:00Z"
 BINDING_HEX = BINDING.hex()
@@ -150,15 +152,126 @@ def test_the_text_for_people_says_what_failed_and_what_to_do(kit, verify, office
     assert (lenient.code, {one["code"] for one in lenient.json["findings"]}) == (0, {"boot"})
 
 
+WRAPPINGS = {
+    "hexadecimal": lambda data: data.hex().encode(),
+    "hexadecimal in lines": lambda data: b"\n".join(data.hex(" ", 16).encode().split()),
+    "base64 in small lines": base64.encodebytes,
+    "JSON text": lambda data: json.dumps(base64.b64encode(data).decode()).encode(),
+    "JSON field": lambda data: json.dumps({"keyId": "AA==", "attestationObject": data.hex()}).encode(),
+    "one of a request": lambda data: json.dumps(
+        {"evidence": [{"kind": "other", "data": "AAAA"}, {"data": base64.urlsafe_b64encode(data).decode().rstrip("=")}]}
+    ).encode(),
+    "YAML": lambda data: b"---\nid: 5\nattestationBase64: " + base64.b64encode(data) + b"\ntype: attestation\n",
+    "YAML block": lambda data: b"attestation: |\n" + b"".join(
+        b"  " + line + b"\n" for line in base64.encodebytes(data).split()
+    ),
+    "PowerShell": lambda data: base64.b64encode(data).decode().encode("utf-16"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_wrappings_that_evidence_comes_in(wrapping, verify, evidence, office):
+    for kind in ("app-attest", "android-key"):
+        data = WRAPPINGS[wrapping](evidence[kind])
+        done = verify(kind, data, "--policy", office / "attestation.toml")
+        assert (done.code, kind) == (0, kind), done.out
+
+
+def test_a_token_and_a_quote_in_wrappings(verify, evidence, office):
+    policy = ("--policy", office / "attestation.toml")
+    token = evidence["play"]
+    for data in (
+        token + b"\n",
+        token[:100] + b"\n" + token[100:],
+        json.dumps({"integrityToken": token.decode()}).encode(),
+    ):
+        assert verify("play", data, *policy).code == 0
+    fields = json.loads(evidence["tpm"])
+    upper = {name: one.upper() if isinstance(one, str) else one for name, one in fields.items()}
+    text = {
+        name: base64.b64encode(bytes.fromhex(one)).decode() if isinstance(one, str) else one
+        for name, one in fields.items()
+    }
+    sent = {"evidence": [{"kind": "tpm", "data": base64.urlsafe_b64encode(evidence["tpm"]).decode()}]}
+    for value in (upper, text, fields | {"comment": "of Monday"}, {"evidence": fields}, sent):
+        assert verify("tpm", json.dumps(value).encode(), *policy).code == 0
+
+
+def test_text_that_tools_write_around_certificates(verify, evidence, office):
+    der, blocks, at = evidence["android-key"], [], 0
+    while at < len(der):
+        size = int.from_bytes(der[at + 2 : at + 4], "big") + 4
+        blocks.append(x509.load_der_x509_certificate(der[at : at + size]).public_bytes(Encoding.PEM))
+        at += size
+    policy = ("--policy", office / "attestation.toml")
+    assert verify("android-key", b"".join(blocks), *policy).code == 0
+    around = b"".join(b" %d s:CN = x\n   i:CN = y\n%s\n" % (number, one) for number, one in enumerate(blocks))
+    assert verify("android-key", around, *policy).code == 0
+    assert verify("android-key", b"".join(one.strip() for one in blocks), *policy).code == 0
+    assert verify("android-key", b"\xef\xbb\xbf" + b"".join(blocks).replace(b"\n", b"\r\n"), *policy).code == 0
+    whole = b"".join(blocks)
+    for found in re.finditer(rb"-----(?:BEGIN|END) CERTIFICATE-----", whole):
+        for place in range(found.start(), found.end(), 3):
+            bent = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+            done = verify("android-key", bent, *policy, "--json")
+            assert (done.code, done.json["code"]) == (REJECTED, "malformed")
+
+
+def test_base64_with_an_altered_letter_is_other_evidence():
+    """I04: letters whose last bits nobody reads, and the letters of the other alphabet."""
+    assert attest_spellings.unbase64(b"QQ==") == b"A"
+    assert attest_spellings.unbase64(b"QR==") is None
+    assert attest_spellings.unbase64(b"+/+/") == attest_spellings.unbase64(b"-_-_")
+    assert attest_spellings.unbase64(b"+_+_") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "hint"),
+    [
+        ("app-attest", b'{"ak_public": "00", "attest": "00"}', "try --kind tpm"),
+        ("tpm", b"-----BEGIN CERTIFICATE-----\n", "try --kind android-key"),
+        ("tpm", b'{"attest": "00"}', "it lacks ak_public, pcrs, signature"),
+        ("android-key", b'{"attestationVersion": "300"}', "leaf first: PEM, DER one behind the other"),
+        ("play", b"some words", "five parts with dots between"),
+        ("app-attest", b"\xa3\x00", "the CBOR object of attestKey"),
+        ("android-key", b"", "the file is empty"),
+    ],
+)
+def test_what_is_none_is_told_its_right_form(kind, data, hint, verify):
+    done = verify(kind, data, "--json")
+    assert (done.code, done.json["code"], hint in done.json["next"]) == (REJECTED, "malformed", True)
+    assert hint in verify(kind, data).out
+
+
+def test_several_pieces_and_directories_are_no_question(verify, evidence, tmp_path, cli):
+    text = base64.b64encode(evidence["app-attest"]).decode()
+    done = verify("app-attest", json.dumps([{"attestation": text}, {"attestation": text[:-4]}]).encode(), "--json")
+    assert (done.code, done.json["error"]["what"]) == (2, "this file holds 2 pieces of evidence")
+    done = cli("attest", "verify", "--kind", "tpm", "--evidence", tmp_path, "--binding", "00", "--at", "1", "--json")
+    assert (done.code, done.json["error"]["what"]) == (2, "the evidence is a directory")
+
+
+def test_the_chain_alone_is_asked_for_no_application_and_no_age(verify, evidence, office):
+    roots = ("--roots", office / "test-roots.pem", "--json", "--chain-only")
+    done = verify("app-attest", evidence["app-attest"], *roots, "--app-id", "A1B2C3D4E5.com.example.other")
+    assert (done.code, done.json["verdict"]) == (0, "accept")
+    assert "application: --chain-only asks for no more than genuineness" in done.json["not_judged"]
+    keys = ("--play-keys", f"{PACKAGE}={office / 'play.aes'},{office / 'play.pem'}", "--json")
+    assert verify("play", evidence["play"], *keys, at=str(AT + 86_400)).json["code"] == "expired"
+    done = verify("play", evidence["play"], *keys, "--chain-only", at=str(AT + 86_400))
+    assert "time stamp: --chain-only asks for no more than genuineness" in done.json["not_judged"]
+    assert done.code == 0
+
+
 def test_every_code_has_a_next_step():
-    assert attest._NEXT.keys() == set(Refusal)
+    assert attest_report._NEXT.keys() == set(Refusal)
 
 
 def test_a_terminal_without_ticks_gets_words(verify, evidence, monkeypatch):
     class Plain:
         encoding = "ascii"
 
-    monkeypatch.setattr(attest, "sys", type("", (), {"stdout": Plain}))
+    monkeypatch.setattr(attest_report, "sys", type("", (), {"stdout": Plain}))
     done = verify("tpm", evidence["tpm"], binding="00")
     assert done.out.startswith("ok  size and kind\n")
     assert "\nbad " in done.out
@@ -206,6 +319,13 @@ def test_a_tpm_without_a_root_must_still_fit_together(kit, verify):
         assert (done.code, done.json["code"] in {"chain", "key"}) == (REJECTED, True)
 
 
+def test_a_tpm_whose_issuer_is_not_pinned_says_what_to_name(verify, evidence, office):
+    done = verify("tpm", evidence["tpm"], "--roots", office / "test-roots.pem", "--json")
+    assert (done.code, done.json["code"]) == (REJECTED, "chain")
+    assert "was not sent along and is not pinned" in done.json["detail"]
+    assert "--roots issuer.pem --roots root.pem" in done.json["next"]
+
+
 def test_the_built_in_rules_are_strict(kit, verify, office):
     roots = ("--roots", office / "test-roots.pem", "--json")
     development = kit.apple.phone(APP_ID, environment="development").attest(BINDING, AT)
@@ -247,9 +367,70 @@ def test_an_assertion_with_its_state(kit, verify, office, tmp_path):
     done = verify("app-attest", first, "--state", state, "--json")
     assert (done.code, done.json["claims"]["known"]["counter"]) == (0, 1)
     assert not any(one.startswith("environment") for one in done.json["not_judged"])
+    state.write_text(enrolled.out)  # all that the verdict of the attestation said, the test authority too
+    assert verify("app-attest", first, "--state", state, *roots).code == 0
+    assert verify("app-attest", first, "--state", state, "--json").json["code"] == "policy"
+    state.write_text(base64.b64encode(bytes.fromhex(known["key"])[-65:]).decode())  # the point alone
+    assert verify("app-attest", first, "--state", state, "--json").code == 0
+    without = verify("app-attest", first, "--json")
+    assert (without.json["code"], "--state" in without.json["next"]) == ("key", True)
     state.write_text(json.dumps({"key": known["key"], "counter": 1}))
     assert verify("app-attest", first, "--state", state, "--json").json["code"] == "replay"
     assert verify("app-attest", phone.sign(BINDING), "--state", state, "--json").code == 0
+
+
+def test_a_later_quote_with_the_keys_that_were_enrolled(kit, verify, office, tmp_path):
+    chip = kit.tpm.chip()
+    hardware = tmp_path / "office" / "hardware.toml"
+    text = f"""version = 1
+[authorities]
+tpm_roots = ["maker.pem"]
+[default]
+kinds = ["tpm"]
+key_binding = "hardware"
+[default.tpm.pcrs.sha256]
+7 = "{"00" * 32}"
+"""
+    hardware.write_text(text)
+    policy = ("--policy", hardware, "--json")
+    evidence = chip.enrol(BINDING)
+    enrolled = verify("tpm", evidence, *policy)
+    assert (enrolled.code, enrolled.json["claims"]["key_binding"]) == (0, "hashed")
+    assert any("an enrolment gives no key out" in one for one in enrolled.json["not_judged"])
+    quote, state = chip.quote(BINDING), tmp_path / "state.json"
+    without = verify("tpm", quote, *policy)
+    assert (without.code, without.json["code"], "--state" in without.json["next"]) == (REJECTED, "key", True)
+    both = {"ak_public": chip.ak.raw.hex(), "ek_public": chip.ek.raw.hex()}
+    for given in (json.dumps(both), enrolled.out, evidence.decode()):
+        state.write_text(given)
+        done = verify("tpm", quote, "--state", state, *policy)
+        assert (done.code, done.json["claims"]["key_binding"]) == (0, "hardware"), given[:40]
+        assert any("the server wraps the keys" in one for one in done.json["not_judged"])
+        assert verify("tpm", kit.tpm.chip().quote(BINDING), "--state", state, *policy).json["code"] == "key"
+    state.write_text(json.dumps({"ak_public": both["ak_public"]}))
+    done = verify("tpm", quote, "--state", state, *policy)
+    assert (done.code, any("has no ek_public" in one for one in done.json["not_judged"])) == (0, True)
+    state.write_text(enrolled.out)
+    chip.clock, chip.reset_count = 1, 0
+    assert verify("tpm", chip.quote(BINDING), "--state", state, *policy).json["code"] == "replay"
+
+
+def test_another_chips_keys_are_none_of_this_quote_without_a_policy_too(kit, verify, tmp_path):
+    chip, other = kit.tpm.chip(), kit.tpm.chip()
+    (tmp_path / "state.json").write_text(json.dumps({"ak_public": other.ak.raw.hex(), "ek_public": other.ek.raw.hex()}))
+    for data in (chip.quote(BINDING), chip.enrol(BINDING)):
+        assert verify("tpm", data, "--state", tmp_path / "state.json").code == REJECTED
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"ak_public": 5}', '{"ak_public": "00"}', '{"claims": 5}', '{"ak_public": "x", "clock": 1}',
+     '{"claims": {"known": {"kind": "app-attest", "key": "00"}}}', "\x00"],
+)  # fmt: skip
+def test_a_state_of_no_tpm(text, verify, tmp_path):
+    (tmp_path / "state.json").write_text(text)
+    done = verify("tpm", b"x", "--state", tmp_path / "state.json")
+    assert (done.code, "[argument]" in done.err, "ak_public" in done.err) == (2, True, True)
 
 
 @pytest.mark.parametrize(

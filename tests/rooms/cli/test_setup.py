@@ -190,6 +190,26 @@ def test_doctor_finds_open_files(cli, strongroom):
     assert "chmod go-rwx" in findings(outcome)["files"]["mend"]
 
 
+def test_what_is_public_may_be_read_and_not_written(cli, strongroom):
+    rules = 'version = 1\n[authorities]\nrevocation_list = "lists/status.json"\n[default]\nunattested = true\n'
+    (strongroom / "attestation.toml").write_text(rules)
+    (strongroom / "lists").mkdir(mode=0o700)
+    (strongroom / "lists" / "status.json").write_text('{"entries": {}}')
+    public = [strongroom / name for name in ("attestation.toml", "lists/status.json", "trust.json", "tls/server.pem")]
+    for path in public:
+        path.chmod(0o644)
+    assert findings(cli("doctor", "--json"))["files"]["state"] == "ok"
+    for path in public:
+        path.chmod(0o664)
+        found = findings(cli("doctor", "--json"))["files"]
+        assert (found["state"], found["what"], found["mend"]) == (
+            "bad", f"others may write {path}", f"run: chmod go-w {path}"
+        )  # fmt: skip
+        path.chmod(0o644)
+    (strongroom / "keys" / "keyring.json").chmod(0o640)
+    assert findings(cli("doctor", "--json"))["files"]["what"].startswith("others may read /")
+
+
 def test_doctor_finds_what_is_over(cli, made, tmp_path):
     import shutil
 
@@ -279,6 +299,42 @@ def test_doctor_and_init_say_that_nothing_is_asked_of_devices(cli, strongroom):
     rules = 'version = 1\n[default]\nkinds = ["app-attest"]\napple.app_ids = ["A1B2C3D4E5.com.example.app"]\n'
     (strongroom / "attestation.toml").write_text(rules)
     assert findings(cli("doctor", "--config", strongroom, "--json"))["attestation"]["state"] == "ok"
+
+
+def _publish(strongroom, *models):
+    """Write rows of published versions; of no other column is anything read here."""
+    with closing(sqlite3.connect(strongroom / "database" / "strongroom.db")) as database, database:
+        columns = [(name, kind) for _, name, kind, *_ in database.execute("PRAGMA table_info(versions)")]
+        for model in models:
+            row = {name: 0 if "INT" in kind else f"{model} {name}" for name, kind in columns}
+            row |= {"model": model, "state": "ready"}
+            database.execute(f"INSERT INTO versions VALUES ({', '.join('?' * len(row))})", tuple(row.values()))  # noqa: S608 - question marks alone
+
+
+def test_rules_for_a_model_that_is_not_there_are_pointed_out(cli, strongroom):
+    """A misspelt name leaves the real model to [default], which may serve everybody."""
+    rules = 'version = 1\n[default]\nunattested = true\n[models.kisok]\nkinds = ["app-attest"]\n'
+    rules += 'apple.app_ids = ["A1B2C3D4E5.com.example.app"]\n'
+    (strongroom / "attestation.toml").write_text(rules)
+    _publish(strongroom, "kiosk", "digits")
+    told = [one for one in cli("doctor", "--json").json["findings"] if one["subject"] == "model rules"]
+    assert [one["state"] for one in told] == ["warn", "ok"]
+    assert "[models.kisok] names no published model: is kiosk meant" in told[0]["what"]
+    assert told[1]["what"] == "under [default]: digits, kiosk"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "[models.kisok] names no published model" in cli("serve", "--device-port", taken.getsockname()[1]).err
+
+
+def test_models_that_nobody_gets_are_pointed_out(cli, strongroom):
+    (strongroom / "attestation.toml").write_text("version = 1\n[models.kiosk]\nunattested = true\n")
+    _publish(strongroom, "kiosk", *(f"m{number:02}" for number in range(12)))
+    told = [one for one in cli("doctor", "--json").json["findings"] if one["subject"] == "model rules"]
+    assert "nobody gets m00, " in told[0]["what"]
+    assert "m09 and 2 more: no rules of their own" in told[0]["what"]
+    (strongroom / "attestation.toml").write_text("version = 1\n")
+    assert "no model is released to anybody" in findings(cli("doctor", "--json"))["attestation"]["what"]
 
 
 def test_doctor_names_an_old_database(cli, strongroom):

@@ -7,7 +7,7 @@ import pytest
 
 from attesting_devices import KITS, AttestingDevice, new, office, rules, unavailable
 from protocol_client import Bench, have, problem, run
-from stand_ins import APP_ID, description
+from stand_ins import APP_ID, description, kits
 from strongroom.attest.claims import IN_HARDWARE
 from strongroom.attest.policy import TpmRules
 from strongroom.attest.verdict import Reaction, Refusal
@@ -338,17 +338,64 @@ def test_models_that_ask_for_nothing_stand_beside_those_that_ask() -> None:
         right = {"account": "ada", "model": "secret", "channel": None}
         assert (await bench.ask("POST", "/v1/entitlements", right)).status_code == 201
         assert (await ada.enrol_chip()).status_code == 201
-        for make in (None, unavailable(), ada.quote):
+        for make in (None, unavailable(), ada.quote, ada.assertion):
             grant, _ = await ada.given(make)
             assert grant.credential is None
-        assert {row.detail["evidence"] for row in await bench.events("release.granted")} == {"none"}
-        refused(await ada.release(ada.assertion), "evidence")  # nobody here asks for that
+        rows = [row.detail for row in await bench.events("release.granted")]
+        assert {one["evidence"] for one in rows} == {"none"}
+        assert [one.get("not_judged") for one in rows] == [None, None, "tpm", "app-attest"]
+        refused(await ada.release(lambda _: (Evidence("sgx", b"x"),)), "evidence")
         refused(await ada.release(None, model="secret"), "attestation-needed")
         grant, _ = await ada.given(ada.quote, model="secret")
         assert grant.credential is not None
 
     secret = rules("tpm", name="secret")
     run(story, attestation=office(models={"secret": secret}, unattested=True))
+
+
+def test_who_asks_for_nothing_minds_nothing() -> None:
+    """The rules are taken away, or are not written yet: what devices show of themselves is not held against them."""
+
+    async def story(bench: Bench) -> None:
+        await bench.publish()
+        ada = await new(bench)
+        assert (await ada.enrol_with(ada.attestation)).status_code == 201
+        (row,) = await bench.events("device.enrolled")
+        assert (row.detail["evidence"], row.detail["not_judged"]) == ("none", "app-attest")
+        assert (await ada.release(ada.assertion)).status_code == 200
+        refused(await ada.enrol_with(lambda _: (Evidence("sgx", b"x"),)), "evidence")
+        assert not await bench.events("device.attested")
+
+    run(story, attestation=office(unattested=True))
+
+
+def test_rules_that_ask_but_serve_everybody_refuse_bad_evidence_alone() -> None:
+    """What could not be had, or is too old, is as if nothing had been sent; what is bad is bad."""
+
+    async def story(bench: Bench) -> None:
+        await bench.publish()
+        ada = await new(bench)
+        await ada.device.enrol()
+
+        def standard(binding: Any) -> tuple[Evidence, ...]:
+            return (Evidence("play", KITS.play.standard(KITS.play.verdict(binding.digest(), bench.clock()))),)
+
+        for make, why in ((ada.quote, "was not attested"), (standard, "did not answer")):
+            assert (await ada.release(make)).status_code == 200
+            row = (await bench.events("release.granted"))[-1]
+            assert row.detail["evidence"] == "none"
+            assert why in row.detail["missing"]
+        assert (await ada.enrol_chip()).status_code == 201
+        assert (await ada.release(ada.quote)).status_code == 200
+        bench.clock.advance(DAY)
+        await _fresh_tokens(bench, ada)
+        grant, _ = await ada.given(ada.quote)
+        assert grant.credential is None
+        row = (await bench.events("release.granted"))[-1]
+        assert (row.detail["evidence"], row.detail["missing"]) == ("none", "tpm: its key was attested too long ago")
+        refused(await ada.release(lambda binding: ada.quote(replace(binding, challenge=bytes(32)))), "evidence")
+
+    run(story, attestation=office("tpm", "play", unattested=True, attest_again=DAY, decoder=Down()))
 
 
 def test_a_row_that_the_vault_did_not_vouch_for_is_not_believed() -> None:
@@ -423,7 +470,9 @@ def test_play_tokens_are_opened_here_or_by_google() -> None:
 
         for make in (classic, standard):
             assert (await ada.release(make)).status_code == 200
-        foreign = await ada.release(lambda _: (Evidence("play", b"a.b.c.d.e"),))
+        verdict = KITS.play.verdict(bytes(32), bench.clock())
+        stranger = kits(2).play.standard(verdict)
+        foreign = await ada.release(lambda _: (Evidence("play", stranger),))
         refused(foreign, "evidence")
         assert (await audited(bench, foreign))["step"] == "decoded by Google"
 

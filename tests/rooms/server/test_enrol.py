@@ -105,10 +105,10 @@ def test_each_part_of_the_request_is_bound() -> None:
     run(story)
 
 
-def test_evidence_and_a_device_id_have_no_place_yet() -> None:
+def test_evidence_nobody_knows_and_a_device_id_have_no_place() -> None:
     async def story(bench: Bench) -> None:
         device = HandDevice(bench, await bench.customer("ada"))
-        judged = await device.try_enrol(await device.enrol_request(evidence=(Evidence("tpm", b"quote"),)))
+        judged = await device.try_enrol(await device.enrol_request(evidence=(Evidence("sgx", b"quote"),)))
         assert problem(judged)["code"] == "evidence"
         named = device.facts(id="dev_AAAAAAAAAAAAAAAAAAAAAA")
         assert problem(await device.try_enrol(await device.enrol_request(device=named)))["code"] == "argument"

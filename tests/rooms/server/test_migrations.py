@@ -97,14 +97,15 @@ def test_what_is_asked_often_is_found_by_an_index(url):
             await tx.end_leases("dev_1", "ver_1", before=1, at=1)
             await tx.attestations("dev_1")
             await tx.challenge(b"c" * 32, user="usr_1", device=b"t" * 32, purpose="enrol", now=1)
-            row = AttestationRow("dev_1", "tpm", "{}", 1, 1, 1, "", b"m" * 32)
+            row = AttestationRow("dev_1", "tpm", "{}", 1, 1, 1, "", b"w" * 32, b"m" * 32)
+            await tx.devices_with("tpm", b"w" * 32, besides="dev_1")
             await tx.advance_attestation(row, before=row)
         await ledger.close()
 
     asyncio.run(ask())
     with closing(sqlite3.connect(_file(url))) as connection:
         queries = [one for one in asked if one[0].startswith(("SELECT", "UPDATE"))]
-        assert len(queries) == 10
+        assert len(queries) == 11
         used = ""
         for statement, values in queries:
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]

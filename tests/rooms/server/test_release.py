@@ -187,7 +187,7 @@ def test_evidence_nobody_can_judge_is_refused() -> None:
     async def story(bench: Bench) -> None:
         await bench.publish()
         device = await bench.device("ada", "digits")
-        response = await device.try_release(evidence=(Evidence("app-attest", b"x"),))
+        response = await device.try_release(evidence=(Evidence("sgx", b"x"),))
         assert (response.status_code, problem(response)["code"]) == (403, "evidence")
         (event,) = await bench.events("release.refused")
         assert event.detail["code"] == "evidence"

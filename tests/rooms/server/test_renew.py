@@ -93,7 +93,7 @@ def test_evidence_nobody_can_judge_is_refused() -> None:
 
     async def story(bench: Bench) -> None:
         device, lease = await holder(bench)
-        response = await device.try_renew(lease, evidence=(Evidence("app-attest", b"x"),))
+        response = await device.try_renew(lease, evidence=(Evidence("sgx", b"x"),))
         assert (response.status_code, problem(response)["code"]) == (403, "evidence")
         (event,) = await bench.events("lease.refused")
         assert (event.subject, event.detail["code"]) == (lease.lease_id, "evidence")

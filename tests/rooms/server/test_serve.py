@@ -24,7 +24,10 @@ from strongroom.errors import Code, SetupError
 from strongroom.server import initialise
 from strongroom.server.http.certificate import Tls, check_certificate, tls_context
 from strongroom.server.http.listener import Listener, bound
+from strongroom.server.http.serve import run as serve
 from strongroom.server.office import Office
+from strongroom.server.settings import load
+from strongroom.server.wiring import open_office
 from strongroom.wire.trust import Pin
 
 JSON = b"Host: x\r\nContent-Type: application/json\r\n"
@@ -203,6 +206,28 @@ def test_a_certificate_that_devices_would_refuse_is_refused(tmp_path: Path) -> N
             check_certificate(tls, bench.office)
 
     run(story)
+
+
+def test_what_an_office_asks_others_with_ends_with_it(tmp_path: Path) -> None:
+    """The threads that ask Google do not outlive the server, however it ends."""
+
+    class Decoder:
+        closed = 0
+
+        async def decode(self, package: str, token: bytes) -> bytes:
+            raise AssertionError
+
+        def close(self) -> None:
+            self.closed += 1
+
+    room = initialise.init(tmp_path / "strongroom", now=int(time.time())).directory
+    settings, decoder = load(room), Decoder()
+    office = open_office(settings)
+    office = dataclasses.replace(office, attestation=dataclasses.replace(office.attestation, decoder=decoder))
+    tls = Tls(settings.resolve(settings.tls_certificate), settings.resolve(settings.tls_key))
+    anywhere = Listener("127.0.0.1", 0)
+    serve(office, device=anywhere, admin=anywhere, tls=tls, ready=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    assert decoder.closed == 1
 
 
 def test_a_taken_port_is_told_in_words(server: Running) -> None:

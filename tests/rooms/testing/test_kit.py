@@ -199,7 +199,7 @@ def test_a_credential_opens_in_its_chip_and_nowhere_else(use_rsa):
     secret = bytes(range(32))
     credential = tpm.make_credential(chip.ek.raw, chip.ak.name(), secret, stream(9))
     assert chip.activate(credential) == secret
-    assert tpm.activated(chip.enrol(BINDING, activation=secret), secret)
+    assert tpm.activated(tpm.read(chip.enrol(BINDING, activation=secret)), secret)
     for wrong in (credential[:40] + b"\xff" + credential[41:], credential[:-1], b"", credential + b"\0"):
         with pytest.raises(IntegrityError):
             chip.activate(wrong)

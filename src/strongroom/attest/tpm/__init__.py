@@ -95,13 +95,9 @@ def verify(
     )
 
 
-def activated(evidence: bytes, secret: bytes) -> bool:
-    """Whether the evidence carries the secret that a credential held; without it the two keys may be of two chips.
-
-    Raises:
-        RefusedEvidence: malformed.
-    """
-    return bool(secret) and hmac.compare_digest(read(evidence).activation, secret)
+def activated(evidence: TpmEvidence, secret: bytes) -> bool:
+    """Whether the evidence carries the secret that a credential held; without it the two keys may be of two chips."""
+    return bool(secret) and hmac.compare_digest(evidence.activation, secret)
 
 
 def _same(found: TpmEvidence, known: Known) -> None:

@@ -22,6 +22,7 @@ MAX_LIFE = 3600  # seconds that an access token is believed to live, whatever is
 EARLY = 120  # seconds before its end at which an access token is not used any more
 WAIT = 5.0  # seconds for a connection, and for the first byte of an answer
 TOTAL = 20.0  # seconds for a decoding, waiting for a free thread included
+PAUSE = 300  # seconds without a question after Google said that its quota is used up
 THREADS = 8  # questions on the way to Google at a time
 MAX_ASKING = 64  # questions on the way or waiting: more are refused at once
 
@@ -67,6 +68,7 @@ class GooglePlay:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="google-play")
         self._room = threading.BoundedSemaphore(MAX_ASKING)
         self._renewing = threading.Lock()
+        self._quiet = 0  # Unix seconds until which nothing is asked
         self._bearer = ("", 0)  # access token, and the time from which it is not used
 
     def close(self) -> None:
@@ -77,6 +79,8 @@ class GooglePlay:
         """Ask Google. As `PlayDecoder.decode`."""
         if not _PACKAGE.fullmatch(package) or not (len(token) <= MAX_TOKEN and _COMPACT.fullmatch(token)):
             raise UnreachableError(Code.EVIDENCE, "not a token, or not a package's name; Google was not asked")
+        if self._now() < self._quiet:
+            raise UnreachableError(Code.UNREACHABLE, "Google's quota is used up; it is not asked for a while")
         if not self._room.acquire(blocking=False):
             raise UnreachableError(Code.UNREACHABLE, "too many questions are on the way to Google")
         try:
@@ -139,6 +143,8 @@ class GooglePlay:
         connection = _Connection(host, port, context=self._context, pinned=frozenset(), timeout=WAIT)
         try:
             answer = connection.ask("POST", parts.path, body, sent, WAIT)
+            if answer.status == 429:
+                self._quiet = self._now() + PAUSE
             return answer.status, _object(answer.read(MAX_ANSWER)) or {}
         except FAILURES as error:
             raise translate(error, host) from None

@@ -20,8 +20,10 @@ MAX_FILE = 16_777_216  # bytes of any file that it names; Google's revocation li
 LOOK_AGAIN = 60  # seconds between two looks at the revocation list
 
 _WRITE_ONE = (
-    "write one, or let devices that prove nothing be served: version = 1, then [default] with unattested = true in it"
+    "write one (docs/how-to/attestation.md), or let devices that prove nothing be served with these three lines: "
+    "version = 1, then [default], then unattested = true"
 )
+_OTHERS_WRITE = 0o022
 _log = structlog.get_logger(__name__)
 
 
@@ -72,7 +74,12 @@ class Believed:
         Raises:
             SetupError: CONFIG or PERMISSIONS.
         """
-        return _read(self._folder / name, MAX_FILE, secret=name in self._secret)
+        try:
+            return _read(self._folder / name, MAX_FILE, secret=name in self._secret)
+        except SetupError as error:
+            if error.code == Code.NOT_INITIALISED:  # the office is set up; a name in its policy is wrong
+                error.code = Code.CONFIG
+            raise
 
     def changed(self, name: str) -> int:
         """Return when a file was last written, in Unix seconds. Raises SetupError: CONFIG or PERMISSIONS."""
@@ -80,6 +87,19 @@ class Believed:
             return int((self._folder / name).stat().st_mtime)
         except OSError as error:
             raise _unreadable(error, self._folder / name) from None
+
+
+def public_files(path: Path, sources: Sources) -> tuple[Path, ...]:
+    """Return a policy file and what it names that is no secret: others may read these, and must not write them."""
+    keys = (one.verification for one in sources.play.values())
+    lists = () if sources.revocation_list is None else (sources.revocation_list,)
+    named = (*sources.tpm_roots, *sources.stand_ins, *lists, *keys)
+    return (path, *(path.parent / name for name in dict.fromkeys(named)))
+
+
+def written_by_others(path: Path, sources: Sources) -> tuple[Path, ...]:
+    """Return which of these files others may write: whoever does says what devices must prove, or to whom."""
+    return tuple(one for one in public_files(path, sources) if one.exists() and one.stat().st_mode & _OTHERS_WRITE)
 
 
 class Revocation:
@@ -121,7 +141,8 @@ def revocation(
 
 def _read(path: Path, limit: int, *, secret: bool = False) -> bytes:
     try:
-        with path.open("rb") as file:
+        # NONBLOCK: opening a FIFO that nobody writes to would wait for ever; what is no regular file is refused below
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode) or state.st_size > limit:
                 what, step = f"not a regular file of at most {limit} bytes", "mend its name"

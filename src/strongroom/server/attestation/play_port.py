@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from strongroom.attest.play import Decoded
 from strongroom.errors import Code, UnreachableError
@@ -25,6 +25,15 @@ class PlayDecoder(Protocol):
             UnreachableError: EVIDENCE, when this is no token of this package, by its spelling or by what the other
                 side says; UNREACHABLE, CERTIFICATE or ANSWER, when nobody can say.
         """
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A decoder that has threads or connections of its own."""
+
+    def close(self) -> None:
+        """Let them end; what is on its way is not waited for."""
         ...
 
 

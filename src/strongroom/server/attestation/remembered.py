@@ -4,13 +4,17 @@ The MAC is made with a vault key: whoever writes to the database alone puts no k
 """
 
 import dataclasses
+import hashlib
 import hmac
 from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from strongroom.attest.claims import Kind, Known, Level, TpmClock
 from strongroom.canonical import JsonValue, decode, encode, from_base64url, to_base64url
 from strongroom.errors import StrongroomError
 from strongroom.server.ports import AttestationRow, KeyVault
+from strongroom.wire.tpm.structs import Public
 
 LABEL = b"strongroom/attestation/v1\0"
 REFERRING = frozenset({Kind.APP_ATTEST, Kind.TPM})  # evidence that refers to a key attested before
@@ -28,7 +32,8 @@ def first(vault: KeyVault, device: str, known: Known, *, at: int, policy: str, r
         policy: digest of the rules, hexadecimal.
         revision: higher than that of any row it takes the place of.
     """
-    row = AttestationRow(device, str(known.kind), _text(known), revision, at, at, policy, b"")
+    unique = hardware(known)
+    row = AttestationRow(device, str(known.kind), _text(known), revision, at, at, policy, unique, b"")
     return dataclasses.replace(row, mac=_mac(vault, row))
 
 
@@ -39,13 +44,25 @@ def later(vault: KeyVault, before: AttestationRow, known: Known, *, at: int, pol
     return dataclasses.replace(row, mac=_mac(vault, row))
 
 
+def hardware(known: Known) -> bytes:
+    """Return the SHA-256 of the key that no other phone or chip has, as SPKI.
+
+    Of a TPM it is the endorsement key itself and not its public area: attributes and policy in that are the device's
+    own word, and another spelling of them must not be another chip.
+    """
+    if known.kind != Kind.TPM:
+        return hashlib.sha256(known.key).digest()
+    key = Public.parse(known.ek).key()
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
 def read(vault: KeyVault, row: AttestationRow) -> Known | None:
     """Return what a row remembers, or None if the vault did not vouch for it."""
-    if not hmac.compare_digest(_mac(vault, row), row.mac):
-        return None
     try:
+        if not hmac.compare_digest(_mac(vault, row), row.mac):
+            return None
         value = decode(row.known.encode("utf-8"), limit=_MAX, where="attested key")
-    except StrongroomError:
+    except StrongroomError:  # also of a number that canonical JSON does not hold: no MAC was ever made over that
         return None
     return _known(value)  # the MAC vouches for its form as well
 
@@ -53,6 +70,7 @@ def read(vault: KeyVault, row: AttestationRow) -> Known | None:
 def _mac(vault: KeyVault, row: AttestationRow) -> bytes:
     fields: list[JsonValue] = [
         row.device, row.kind, row.known, row.revision, row.attested, row.verified, row.policy,
+        to_base64url(row.hardware),
     ]  # fmt: skip
     return vault.mac(LABEL + encode(fields))
 

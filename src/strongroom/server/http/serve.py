@@ -12,10 +12,13 @@ import ssl
 import sys
 from collections.abc import Callable
 
+import structlog
+
 from strongroom import canonical
 from strongroom.canonical import JsonValue
 from strongroom.server.audit import configure_logging
 from strongroom.server.checking import Background
+from strongroom.server.governed import governed
 from strongroom.server.http.app_admin import create_admin_app
 from strongroom.server.http.app_device import create_device_app
 from strongroom.server.http.certificate import Tls, check_certificate, tls_context
@@ -24,6 +27,8 @@ from strongroom.server.office import Office
 from strongroom.server.ports import LeavesParts
 from strongroom.server.settings import Settings
 from strongroom.server.wiring import open_office
+
+_log = structlog.get_logger(__name__)
 
 
 def serve(settings: Settings, *, passphrase: bytes | None = None) -> None:
@@ -40,6 +45,8 @@ def serve(settings: Settings, *, passphrase: bytes | None = None) -> None:
     """
     configure_logging(settings.log_level)
     office = open_office(settings, passphrase=passphrase)
+    for odd in governed(settings, office.attestation.policies).odd:
+        _log.warning(odd, where=str(settings.resolve(settings.attestation)))
     tls = Tls(settings.resolve(settings.tls_certificate), settings.resolve(settings.tls_key))
     run(
         office,
@@ -101,6 +108,7 @@ async def _serve(
         _stop(servers)
         await asyncio.gather(*running, return_exceptions=True)
         await background.stop()
+        office.attestation.close()
         await office.ledger.close()
 
 

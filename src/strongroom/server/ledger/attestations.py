@@ -9,7 +9,7 @@ from sqlalchemy import update
 from strongroom.server.ledger import prepared
 from strongroom.server.ledger import tables as t
 from strongroom.server.ledger.rows import Rows
-from strongroom.server.ports import AttestationRow
+from strongroom.server.ports import AttestationRow, DeviceRow
 
 _KEY = ("device", "kind")
 
@@ -26,6 +26,11 @@ class AttestationRows(Rows):
         kept = await self._execute(update(t.ATTESTATIONS).where(*mine).values(_changed(row)))
         if kept.rowcount == 0:
             await self._insert(t.ATTESTATIONS, row, "what is known of this device's key is already there")
+
+    async def devices_with(self, kind: str, hardware: bytes, *, besides: str, limit: int = 10) -> Sequence[DeviceRow]:
+        """Return the devices with a row of this kind and hardware, but for one; blocked ones first, then by id."""
+        values = {"kind": kind, "hardware": hardware, "besides": besides, "most": limit}
+        return await self._all(DeviceRow, prepared.DEVICES_WITH, values)
 
     async def advance_attestation(self, row: AttestationRow, *, before: AttestationRow) -> bool:
         """Put `row` in the place of `before` in one atomic update; False if that is not what is there any more."""

@@ -60,6 +60,17 @@ OUTSTANDING = select(*(t.CHALLENGES.c[field.name] for field in dataclasses.field
 )
 DROP_CHALLENGES: Delete = delete(t.CHALLENGES).where(t.CHALLENGES.c.expires < bindparam("before"))
 ATTESTATIONS = of_table(t.ATTESTATIONS, ("device",)).order_by(t.ATTESTATIONS.c.kind)
+DEVICES_WITH = (
+    select(t.DEVICES)
+    .join(t.ATTESTATIONS, t.ATTESTATIONS.c.device == t.DEVICES.c.id)
+    .where(
+        t.ATTESTATIONS.c.hardware == bindparam("hardware"),
+        t.ATTESTATIONS.c.kind == bindparam("kind"),
+        t.DEVICES.c.id != bindparam("besides"),
+    )
+    .order_by((t.DEVICES.c.state == "blocked").desc(), t.DEVICES.c.id)
+    .limit(bindparam("most"))
+)
 # one statement, so that of two requests judged against one state exactly one changes it
 ADVANCE_ATTESTATION: Update = update(t.ATTESTATIONS).where(
     *(t.ATTESTATIONS.c[name] == bindparam(f"its_{name}") for name in ("device", "kind", "known", "revision"))

@@ -192,6 +192,7 @@ ATTESTATIONS = Table(
     Column("attested", BigInteger, nullable=False),
     Column("verified", BigInteger, nullable=False),
     Column("policy", _ID, nullable=False),
+    Column("hardware", LargeBinary(32), nullable=False, index=True),
     Column("mac", LargeBinary(32), nullable=False),
 )
 

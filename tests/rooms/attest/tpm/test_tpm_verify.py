@@ -326,10 +326,10 @@ def test_an_endorsement_key_of_no_template_is_refused(chip, usual, other):
 def test_activation_is_compared_whole(chip):
     with_secret = bent(chip.evidence(), activation=("ab" * 32))
     assert judged(with_secret).signals["activation"] == "for the caller to compare"
-    assert tpm.activated(with_secret, b"\xab" * 32)
-    assert not tpm.activated(with_secret, b"\xab" * 31)
-    assert not tpm.activated(chip.evidence(), b"\xab" * 32)
-    assert not tpm.activated(chip.evidence(), b"")  # a secret of nobody's is nothing that was found
+    assert tpm.activated(tpm.read(with_secret), b"\xab" * 32)
+    assert not tpm.activated(tpm.read(with_secret), b"\xab" * 31)
+    assert not tpm.activated(tpm.read(chip.evidence()), b"\xab" * 32)
+    assert not tpm.activated(tpm.read(chip.evidence()), b"")  # a secret of nobody's is nothing that was found
     assert str(b"\xab" * 32) not in repr(tpm.read(with_secret))
 
 

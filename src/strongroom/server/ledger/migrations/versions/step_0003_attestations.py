@@ -18,7 +18,9 @@ def upgrade() -> None:
         sa.Column("attested", sa.BigInteger(), nullable=False),
         sa.Column("verified", sa.BigInteger(), nullable=False),
         sa.Column("policy", sa.String(length=64), nullable=False),
+        sa.Column("hardware", sa.LargeBinary(length=32), nullable=False),
         sa.Column("mac", sa.LargeBinary(length=32), nullable=False),
         sa.ForeignKeyConstraint(["device"], ["devices.id"], name=op.f("fk_device_attestations_device")),
         sa.PrimaryKeyConstraint("device", "kind", name=op.f("pk_device_attestations")),
     )
+    op.create_index(op.f("ix_device_attestations_hardware"), "device_attestations", ["hardware"], unique=False)
