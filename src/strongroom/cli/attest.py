@@ -73,6 +73,13 @@ def tpm() -> None:
 )
 @click.option("--app-id", "app_ids", multiple=True, metavar="ID", help="An application to take, without --policy.")
 @click.option(
+    "--environment",
+    "environments",
+    multiple=True,
+    type=click.Choice(["production", "development"]),
+    help="App Attest's environments to take, without --policy. [default: production]",
+)
+@click.option(
     "--play-keys", multiple=True, metavar="PACKAGE=FILE,FILE", help="An app's decryption and verification key."
 )
 @click.option("--chain-only", is_flag=True, help="Ask only whether it is genuine and made for this request.")
@@ -89,6 +96,7 @@ def verify(
     revoked: Path | None,
     state: Path | None,
     app_ids: tuple[str, ...],
+    environments: tuple[str, ...],
     play_keys: tuple[str, ...],
     chain_only: bool,
     as_json: bool,
@@ -103,10 +111,7 @@ def verify(
     """
     from strongroom.cli.extras import needs
 
-    if model is not None and policy_path is None:
-        raise click.UsageError("--model names rules of a policy: say --policy too")
-    if app_ids and policy_path is not None:
-        raise click.UsageError("the policy names the applications: leave --app-id out")
+    _refuse_contradictions(policy_path, model, app_ids, environments)
     wanted = _binding(binding)
     at = _moment(when)
     with needs("server"):
@@ -121,7 +126,8 @@ def verify(
     known = None
     if state is not None:
         known = attest_chip.state(state) if which == Kind.TPM else inputs.state(state)
-    policy, authorities = _rules(which, policy_path, model, app_ids, at, has_roots=bool(roots))
+    built_in = inputs.strict(which, app_ids, environments or ("production",), stand_ins=bool(roots))
+    policy, authorities = _rules(which, policy_path, model, built_in, at)
     authorities = _with_options(authorities, which, roots, revoked, play_keys)
     missing: list[str] = []
     if which == Kind.ANDROID_KEY and authorities.revoked is None and policy_path is None:
@@ -162,15 +168,26 @@ def verify(
     return 0 if found.verdict == judge.ACCEPT else REJECTED
 
 
+def _refuse_contradictions(
+    policy: Path | None, model: str | None, app_ids: tuple[str, ...], environments: tuple[str, ...]
+) -> None:
+    if model is not None and policy is None:
+        raise click.UsageError("--model names rules of a policy: say --policy too")
+    if app_ids and policy is not None:
+        raise click.UsageError("the policy names the applications: leave --app-id out")
+    if environments and policy is not None:
+        raise click.UsageError("the policy names the environments: leave --environment out")
+
+
 def _rules(
-    kind: "Kind", path: Path | None, model: str | None, app_ids: tuple[str, ...], at: int, *, has_roots: bool
+    kind: "Kind", path: Path | None, model: str | None, built_in: "Policy", at: int
 ) -> tuple["Policy", "Authorities"]:
     """Return the rules to judge by and whom to believe."""
     from strongroom.attest.roots import production
     from strongroom.cli import attest_inputs as inputs
 
     if path is None:
-        return inputs.strict(kind, app_ids, stand_ins=has_roots), production()
+        return built_in, production()
     policies = inputs.policies(path)
     if model is not None and model not in policies.models:
         printing.note(f"the model {model} has no rules of its own: [default] applies")

@@ -203,7 +203,7 @@ def no_list(at: int) -> "RevocationList":
     return RevocationList({}, at, 0)
 
 
-def strict(kind: "Kind", app_ids: tuple[str, ...], *, stand_ins: bool) -> "Policy":
+def strict(kind: "Kind", app_ids: tuple[str, ...], environments: tuple[str, ...], *, stand_ins: bool) -> "Policy":
     """Return the rules without a policy file: all that needs no word of an owner, as strict as it can be."""
     from strongroom.attest.claims import Kind, Level
     from strongroom.attest.policy import AndroidRules, AppleRules, PlayRules, Policy, TpmRules
@@ -215,7 +215,7 @@ def strict(kind: "Kind", app_ids: tuple[str, ...], *, stand_ins: bool) -> "Polic
         kinds=frozenset({kind}),
         level=Level.DEVICE if kind == Kind.PLAY else Level.HARDWARE,
         stand_ins=stand_ins,
-        apple=AppleRules(app_ids, categories=(1, 2, 3, 4, 5, 6)),  # whom Apple signs for; 7 and above are local code
+        apple=AppleRules(app_ids, environments, (1, 2, 3, 4, 5, 6)),  # whom Apple signs for; 7 and above are local code
         android=AndroidRules(app_ids, ()),
         play=PlayRules(app_ids, ()),
         tpm=TpmRules(),

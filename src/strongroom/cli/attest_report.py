@@ -24,7 +24,7 @@ _NEXT = {  # what a support engineer does about a code
     "replay": "the same evidence was sent before, or the device's state was copied; let the device enrol anew",
     "key": "the key is another than the one enrolled, or weaker than asked for; let the device enrol anew (--state)",
     "app": "see which application it is and whether the policy should name it",
-    "environment": "a development build, or one from a channel that the policy does not take",
+    "environment": "a development build, or a channel that the rules do not take: --environment or --policy names it",
     "device": "the device is weaker than the policy asks; another device, or another policy",
     "boot": "the boot loader is unlocked or the system is not the maker's: lock it and install the maker's system",
     "patch": "let the user install system updates",

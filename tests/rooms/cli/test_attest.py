@@ -331,6 +331,9 @@ def test_the_built_in_rules_are_strict(kit, verify, office):
     development = kit.apple.phone(APP_ID, environment="development").attest(BINDING, AT)
     assert verify("app-attest", development, *roots).json["code"] == "environment"
     assert verify("app-attest", development, *roots, "--chain-only").code == 0
+    assert verify("app-attest", development, *roots, "--environment", "development").code == 0
+    production = kit.apple.phone(APP_ID).attest(BINDING, AT)
+    assert verify("app-attest", production, *roots, "--environment", "development").json["code"] == "environment"
     local = kit.apple.phone(APP_ID, bundle_version="1", category=10).attest(BINDING, AT)
     assert verify("app-attest", local, *roots).json["code"] == "environment"
     for bent, code in (({"attestation_level": 0, "key_level": 0}, "device"), ({"locked": False}, "boot")):
@@ -467,6 +470,11 @@ def test_what_is_no_question_is_said(change, named, verify):
 def test_app_ids_and_a_policy_exclude_one_another(verify, office):
     done = verify("play", b"x", "--policy", office / "attestation.toml", "--app-id", PACKAGE)
     assert (done.code, "--app-id" in done.err) == (2, True)
+
+
+def test_environments_and_a_policy_exclude_one_another(verify, office):
+    done = verify("app-attest", b"x", "--policy", office / "attestation.toml", "--environment", "development")
+    assert (done.code, "--environment" in done.err) == (2, True)
 
 
 def test_evidence_that_is_not_there(cli):
