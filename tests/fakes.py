@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from fakes_watch import WatchMemory, WatchTables
 from strongroom.canonical import encode, to_base64url
 from strongroom.errors import Code, DeniedError, InputError, IntegrityError, InternalError, RefusedError, StoreError
 from strongroom.server.ports import (
@@ -148,6 +149,7 @@ class MemoryTables:
     orders: list[OrderRow] = field(default_factory=list)
     attestations: list[AttestationRow] = field(default_factory=list)
     audit: list[AuditEvent] = field(default_factory=list)
+    watch: WatchTables = field(default_factory=WatchTables)
 
     def copy(self) -> "MemoryTables":
         """Copy every table; rows are frozen and shared."""
@@ -205,11 +207,11 @@ class MemoryLedger:
         return None
 
 
-class MemoryTransaction:
+class MemoryTransaction(WatchMemory):
     """Everything inside one `MemoryLedger.begin()`."""
 
     def __init__(self, tables: MemoryTables) -> None:
-        self._t = tables
+        self._t, self._w = tables, tables.watch
 
     async def add_account(self, row: Account) -> None:
         self._add("accounts", row)
@@ -267,7 +269,7 @@ class MemoryTransaction:
     async def devices_with(self, kind: str, hardware: bytes, *, besides: str, limit: int = 10) -> Sequence[DeviceRow]:
         ids = {row.device for row in self._t.attestations if (row.kind, row.hardware) == (kind, hardware)} - {besides}
         rows = [row for row in self._t.devices if row.id in ids]
-        return sorted(rows, key=lambda row: (row.state != "blocked", row.id))[:limit]
+        return sorted(rows, key=lambda row: (row.state == "active", row.id))[:limit]
 
     async def advance_attestation(self, row: AttestationRow, *, before: AttestationRow) -> bool:
         wanted = (before.device, before.kind, before.known, before.revision)

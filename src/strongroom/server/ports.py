@@ -1,13 +1,14 @@
-"""What the use cases need from outside: three Protocols and the rows that pass through them.
+"""What the use cases need from outside: Protocols, and the rows that pass through them. `wiring.py` picks adapters.
 
-A use case is a function whose parameters are all it touches. Adapters live in `vaults/`, `stores/` and `ledger/`;
-only `wiring.py` picks them. Row fields are append-only, since they are what the database holds.
+Row fields are append-only, since they are what the database holds.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
+
+from strongroom.server.watch_ports import WatchTransaction
 
 
 class KeyVault(Protocol):
@@ -91,7 +92,7 @@ class DeviceRow:
     alg: str
     public_key: bytes
     facts: str  # canonical JSON of the Device message
-    state: str  # active or blocked
+    state: str  # active; blocked by an operator; stopped by the risk engine
     created: int
     seen: int
 
@@ -144,6 +145,7 @@ class StoredFile:
     object_name: str
     wrapped: bytes
     created: int
+    twin: str | None = None  # of this decoy twin of the version, which few are given; None: a real file
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ class ReleaseRow:
     lease_expires: int  # of the newest lease of this identifier
     created: int
     ended: int | None = None  # when the device reported that the version is wiped; its lease is not renewed any more
+    twin: str | None = None  # whose files were given, if they were a decoy twin's
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +249,7 @@ class AuditEvent:
     detail: dict[str, str | int] = field(default_factory=dict)
 
 
-class Transaction(Protocol):
+class Transaction(WatchTransaction, Protocol):
     """Everything inside one `Ledger.begin()`; all of it is written, or none."""
 
     async def add_account(self, row: Account) -> None: ...  # CONFLICT if the name is taken
@@ -269,7 +272,6 @@ class Transaction(Protocol):
     async def keep_attestation(self, row: AttestationRow) -> None: ...  # in the place of the one of its kind
     async def devices_with(self, kind: str, hardware: bytes, *, besides: str, limit: int = 10) -> Sequence[DeviceRow]:
         """Return the devices with a row of this kind and hardware, but for one; blocked ones first, then by id."""
-        ...
 
     async def advance_attestation(self, row: AttestationRow, *, before: AttestationRow) -> bool:
         """Put `row` in the place of `before` in one atomic update; False if that is not what is there any more."""
@@ -342,15 +344,12 @@ class Ledger(Protocol):
 
     def begin(self) -> AbstractAsyncContextManager[Transaction]:
         """Open a write transaction; it commits when the block ends and rolls back when it raises."""
-        ...
 
     async def healthy(self) -> bool:
         """Tell whether the database answers, and takes a row again after a transaction has failed."""
-        ...
 
     async def close(self) -> None:
         """Give back every connection; the last thing a process does with a ledger."""
-        ...
 
 
 class Counters(Protocol):

@@ -44,6 +44,8 @@ REFUSALS: Final = {
     Code.ATTESTATION_NEEDED: Refusal(403, RefusedError),
     Code.KEY_REUSED: Refusal(403, RefusedError),
     Code.ORDER_PENDING: Refusal(403, RefusedError),
+    Code.RESTRICTED: Refusal(403, RefusedError),
+    Code.STEP_UP: Refusal(403, RefusedError),
     Code.NOT_FOUND: Refusal(404, DeniedError),
     Code.METHOD: Refusal(405, InputError),
     Code.TIMEOUT: Refusal(408, UnreachableError),
@@ -56,6 +58,7 @@ REFUSALS: Final = {
     Code.RECEIPT: Refusal(422, InputError),
     Code.FILE_KEY_SIZE: Refusal(422, InputError),
     Code.URL_LIFETIME: Refusal(422, InputError),
+    Code.RATE_LIMITED: Refusal(429, RefusedError),
     Code.INTERNAL: Refusal(500, UnreachableError),
     Code.DATABASE: Refusal(503, UnreachableError),
     Code.STORE_IO: Refusal(503, UnreachableError),
@@ -73,6 +76,7 @@ _BY_STATUS: Final = {
     409: (Code.CONFLICT, InputError),
     413: (Code.TOO_LARGE, InputError),
     414: (Code.TOO_LARGE, InputError),
+    429: (Code.RATE_LIMITED, RefusedError),
     431: (Code.TOO_LARGE, InputError),
     416: (Code.RANGE, InputError),
 }
@@ -83,6 +87,9 @@ _NEXT: Final = {
 _NEXT_OF_CODE: Final = {
     Code.EVIDENCE: "tell the model's operator, with the reference",
     Code.ATTESTATION_NEEDED: "attest this device: `strongroom enrol` again, with its TPM or its app's attestation",
+    Code.RESTRICTED: "ask whoever gave you access, with the reference",
+    Code.STEP_UP: "sign in again: `strongroom enrol` with a fresh token",
+    Code.RATE_LIMITED: "wait, then try again",
     Code.TRUST_EXPIRED: "the server's trust.json is over: its owners must sign the next one",
     Code.VAULT_REFUSED: "tell whoever runs the server, with the reference",
 }

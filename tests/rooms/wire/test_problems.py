@@ -41,7 +41,7 @@ def test_what_only_the_server_can_mend_says_so(code, step):
         (409, InputError, Code.CONFLICT),
         (413, InputError, Code.TOO_LARGE),
         (416, InputError, Code.RANGE),
-        (429, InputError, Code.ARGUMENT),
+        (429, RefusedError, Code.RATE_LIMITED),
         (500, UnreachableError, Code.UNREACHABLE),
         (503, UnreachableError, Code.UNREACHABLE),
         (200, UnreachableError, Code.ANSWER),

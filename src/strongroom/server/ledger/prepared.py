@@ -68,7 +68,7 @@ DEVICES_WITH = (
         t.ATTESTATIONS.c.kind == bindparam("kind"),
         t.DEVICES.c.id != bindparam("besides"),
     )
-    .order_by((t.DEVICES.c.state == "blocked").desc(), t.DEVICES.c.id)
+    .order_by((t.DEVICES.c.state != "active").desc(), t.DEVICES.c.id)
     .limit(bindparam("most"))
 )
 # one statement, so that of two requests judged against one state exactly one changes it

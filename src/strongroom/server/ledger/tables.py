@@ -131,6 +131,18 @@ FILES = Table(
     Column("object_name", _NAME, nullable=False, unique=True),
     Column("wrapped", LargeBinary, nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("twin", _ID),  # null: a real file; else of this decoy twin of the version
+)
+
+TWINS = Table(
+    "twins",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("version_id", _ID, ForeignKey("versions.id"), nullable=False, unique=True),
+    Column("state", _WORD, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("publisher", _ID, nullable=False),
+    Column("created", BigInteger, nullable=False),
 )
 
 CHALLENGES = Table(
@@ -158,6 +170,7 @@ RELEASES = Table(
     Column("lease_expires", BigInteger, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("ended", BigInteger),
+    Column("twin", _ID),  # null: the version's real files were given
     Index(None, "version_id", "device"),
 )
 
@@ -207,4 +220,88 @@ AUDIT = Table(
     Column("subject", String(256), nullable=False),
     Column("detail", Text, nullable=False),  # canonical JSON
     sqlite_autoincrement=True,  # a number is never given out twice
+)
+
+RISK_STATES = Table(
+    "risk_states",
+    METADATA,
+    Column("entity", LargeBinary(16), primary_key=True),
+    Column("kind", _WORD, nullable=False),
+    Column("name", _ID, nullable=False),
+    Column("band", Integer, nullable=False),
+    Column("moved", BigInteger, nullable=False),
+    Column("state", LargeBinary(256), nullable=False),
+    Index(None, "band", "moved"),
+)
+
+RISK_EVENTS = Table(
+    "risk_events",
+    METADATA,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("user", _ID, nullable=False),
+    Column("key", _ID, nullable=False),
+    Column("band", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "user", "at"),
+    Index(None, "key", "at"),
+    sqlite_autoincrement=True,
+)
+
+SNOOZES = Table(
+    "risk_snoozes",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("rule", _ID, nullable=False),
+    Column("entity", _ID, nullable=False),
+    Column("until", BigInteger, nullable=False, index=True),
+    Column("by", _ID, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+)
+
+DECOYS = Table(
+    "decoys",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("kind", _WORD, nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("mark", LargeBinary(32), nullable=False, unique=True),
+    Column("created", BigInteger, nullable=False),
+    Column("operator", _ID, nullable=False),
+    Column("state", _WORD, nullable=False),
+    Column("tested", BigInteger),
+    Column("hits", BigInteger, nullable=False),
+    Column("hit", BigInteger),
+    UniqueConstraint("kind", "name"),
+)
+
+ALERTS = Table(
+    "alerts",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("key", String(256), nullable=False, unique=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", BigInteger, nullable=False, index=True),
+    Column("sent", BigInteger),
+    Column("given_up", BigInteger),
+)
+
+APPEALS = Table(
+    "appeals",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("device", _ID, ForeignKey("devices.id"), nullable=False, index=True),
+    Column("user", _ID, nullable=False),
+    Column("reference", _ID, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("created", BigInteger, nullable=False, index=True),
+    Column("closed", BigInteger),
+    Column("outcome", _WORD),
+    Column("operator", _ID),
 )
