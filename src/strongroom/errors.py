@@ -118,9 +118,13 @@ class StrongroomError(Exception):
         what: one sentence that says what happened, without secrets.
         where: the file, field, model or URL it happened at, or "".
         next_step: what to do or run next, or "".
+        reference: of a server's refusal: what its operator finds the reason under, or "".
+        retry_after: seconds that the server asks to wait, or None.
     """
 
     exit_code: ClassVar[int] = 1
+    reference: str = ""
+    retry_after: int | None = None
 
     def __init__(self, code: Code, what: str, *, where: str = "", next_step: str = "") -> None:
         super().__init__(what)

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from strongroom.edge import attesting, following, given
+from strongroom.edge import attesting, following, given, signals
 from strongroom.edge.clock import Reading, read_clocks
 from strongroom.edge.evidence import Attestor
 from strongroom.edge.exchange import Connector
@@ -19,13 +19,15 @@ from strongroom.edge.following import Unpinned
 from strongroom.edge.keystore import Keystore
 from strongroom.edge.keystore.opening import open_keystore
 from strongroom.edge.pull import Installed
+from strongroom.edge.reactions import Callbacks, OnReaction, OnStepUp, Reaction, StepUp
 from strongroom.edge.room import Room
+from strongroom.edge.signals import Teller
 from strongroom.edge.state import State
 from strongroom.edge.store import KEYS, TRUST, Store
 from strongroom.errors import DeniedError, IntegrityError, RefusedError, StoreError, UnreachableError
 from strongroom.transport import Pinned, fetch_trust
 
-__all__ = ["Attestor", "Installed", "Room", "connect", "open_room"]
+__all__ = ["Attestor", "Installed", "Reaction", "Room", "StepUp", "connect", "open_room"]
 
 HASTE = 3.0  # seconds that opening a model waits for an office it could do without
 
@@ -40,6 +42,9 @@ def connect(
     tpm_issuers: Path | str | None = None,
     pcrs: Sequence[int] = (),
     attestor: Attestor | None = None,
+    build: str | None = None,
+    on_step_up: OnStepUp | None = None,
+    on_reaction: OnReaction | None = None,
 ) -> Room:
     """Open this device's directory, and enrol the device if a token is given and it is not enrolled yet.
 
@@ -54,15 +59,22 @@ def connect(
             enrol and not kept.
         pcrs: registers of the TPM that are quoted, of bank sha256. Enrolling remembers them; 0 to 7 by default.
         attestor: what vouches for this device instead: an app's wrapper of its platform's attestation.
+        build: what the app calls its build, such as "2.4.1+318", 1 to 64 characters; the server is told.
+        on_step_up: called with a StepUp when the server wants the user to sign in again, or the device attested anew
+            and no `token` is held; returns a token the user got just now, or None to have the refusal raised.
+        on_reaction: called with a Reaction when an answer has words for the app, such as "slow-down".
 
     Raises:
-        InputError: ARGUMENT, if `url` is not the server of trust.json, or registers or issuers are those of no TPM.
+        InputError: ARGUMENT, if `url` is not the server of trust.json, registers or issuers are those of no TPM, or
+            another argument cannot be what it is given as.
         SetupError: CONFIG without any trust.json; PERMISSIONS; ALREADY_THERE, if `tpm` comes after keys in files.
         IntegrityError: trust.json is malformed, or not signed by its owners.
         RefusedError: TRUST_VERSION, if `trust` does not follow the document in force.
         StoreError: the device directory cannot be used.
         StrongroomError: as `Room.enrol`, when it enrols.
     """
+    callbacks = Callbacks(on_step_up, on_reaction)
+    teller = Teller(signals.checked_build(build))
     place = given.home(home)
     given_trust = None if trust is None else given.path(trust, "trust")
     keystore = open_keystore(place / KEYS, None if tpm is None else given.text(tpm, "tpm"))
@@ -78,6 +90,8 @@ def connect(
         clocks=read_clocks,
         unpinned=fetch_trust,
         attestor=attesting.by_tpm(keystore, attestor, given.registers(pcrs), issuers),
+        callbacks=callbacks,
+        teller=teller,
     )
 
 
@@ -93,6 +107,8 @@ def open_room(
     unpinned: Unpinned | None = None,
     hasty: Connector | None = None,
     attestor: Attestor | None = None,
+    callbacks: Callbacks | None = None,
+    teller: Teller | None = None,
 ) -> Room:
     """Do what `connect` does, with everything it touches given. Raises as `connect`."""
     if url is not None:
@@ -107,7 +123,18 @@ def open_room(
         document = given.own_trust(home)
     place = home / TRUST if trust is None else trust
     trusted = given.check_trust(document, place)
-    room = Room(store, trusted, document, connector, unpinned, trust_from=place, hasty=hasty, attestor=attestor)
+    room = Room(
+        store,
+        trusted,
+        document,
+        connector,
+        unpinned,
+        trust_from=place,
+        hasty=hasty,
+        attestor=attestor,
+        callbacks=callbacks,
+        teller=teller,
+    )
     if trust is not None and named is not None and not following.passed(room.trust, named):
         given.next_trust(room.trust, named, trust)
         room._use(following.adopt(store, room.trust, [named]))  # noqa: SLF001 - this module's own class

@@ -12,6 +12,8 @@ from typing import Protocol
 
 from strongroom.edge.clock import Reading
 from strongroom.edge.evidence import Attestor
+from strongroom.edge.signals import Teller
+from strongroom.errors import Code, StrongroomError
 from strongroom.signing import Signer
 from strongroom.transport import Pinned, raise_problem
 from strongroom.wire import dpop
@@ -19,6 +21,7 @@ from strongroom.wire.messages import ChallengeAnswer, ChallengeRequest
 from strongroom.wire.trust import Trust
 
 _UNAUTHENTICATED = 401
+_LONGEST_WAIT = 86_400  # seconds of a Retry-After that are believed
 _SMALL = 65_536  # bytes of an answer without a limit of its own
 _SKEW = 30  # seconds between the two clocks from which a refused proof is made again by the office's clock
 
@@ -91,6 +94,7 @@ class Line:
     clocks: Callable[[], Reading]
     random: Callable[[int], bytes] = os.urandom
     attestor: Attestor | None = None  # what vouches for this device, if anything does
+    teller: Teller = field(default_factory=Teller)  # what tells the office of this installation
     _skew: int = 0  # seconds to add to our wall clock for the office's
 
     def challenge(self, purpose: str, model: str | None, token: Token) -> ChallengeAnswer:
@@ -144,6 +148,20 @@ class Line:
 
 def accepted(answer: Answer) -> bytes:
     """Return the body of a successful answer, or raise what the office said instead. Raises as `Line.post`."""
-    if answer.status not in {200, 201}:
+    if answer.status in {200, 201}:
+        return answer.body
+    try:
         raise_problem(answer)
-    return answer.body
+    except StrongroomError as error:
+        _learn_wait(error, answer)
+        raise
+
+
+def _learn_wait(error: StrongroomError, answer: Answer) -> None:
+    """Note how long the office asks to wait: a hint, and nobody sleeps here."""
+    text = next((value.strip() for name, value in answer.headers.items() if name.lower() == "retry-after"), "")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        return
+    error.retry_after = min(int(text), _LONGEST_WAIT)
+    if error.code == Code.RATE_LIMITED:
+        error.next_step = f"wait {error.retry_after} seconds, then try again"

@@ -37,7 +37,7 @@ _BLOCK = 512  # bytes that the system counts a file's room in
 Wanted = Sequence[tuple[bytes, bytes]]  # file_id and SHA-512 of the head of each file, as the grant names them
 
 _KEPT_STORE = {Code.DISK_FULL, Code.STORE_IO, Code.PERMISSIONS, Code.LOCKED, Code.MEMORY}
-_DROPPED_REFUSALS = {Code.NOT_FOUND, Code.FORBIDDEN, Code.GRANT_ROLLBACK, Code.WIPED}
+_DROPPED_REFUSALS = {Code.NOT_FOUND, Code.FORBIDDEN, Code.GRANT_ROLLBACK, Code.WIPED, Code.RESTRICTED}
 
 
 class Staging:

@@ -1,5 +1,6 @@
 """Pulling: ask, fetch, make active; the old version stays until the new is whole (docs/spec/protocol.md section 8)."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -8,7 +9,7 @@ from strongroom.edge.exchange import Line
 from strongroom.edge.fetch import Progress
 from strongroom.edge.links import Links
 from strongroom.edge.request import Release
-from strongroom.edge.state import Identity, Install, LocalFile, State
+from strongroom.edge.state import APP_INSTALL, Identity, Install, LocalFile, State
 from strongroom.edge.store import Store
 from strongroom.errors import Code, IntegrityError, RefusedError
 from strongroom.names import Reference
@@ -30,6 +31,7 @@ class Installed:
         lease_expires: Unix seconds at which its lease ends.
         fetched: whether bytes were fetched now; False if it was here already.
         offline_until: Unix seconds until which it opens without asking again; never after `lease_expires`.
+        reactions: words the server told this device (docs/spec/protocol.md section 18).
     """
 
     reference: str
@@ -39,6 +41,7 @@ class Installed:
     lease_expires: int
     fetched: bool
     offline_until: int
+    reactions: tuple[str, ...] = ()
 
 
 def pull(
@@ -67,9 +70,9 @@ def pull(
     """
     state = store.need()
     here = None if fresh else _held(state, wanted)
-    signals: dict[str, str | int] = {"keystore": store.keystore.strength}
+    said = line.teller.tell(state, store.keystore.strength, model=wanted.model)
     mark = state.mark(wanted.model)
-    release = request.ask(line, trust, identity, wanted, have=here, high_water=mark, signals=signals)
+    release = request.ask(line, trust, identity, wanted, have=here, high_water=mark, signals=said)
     try:
         if release.keys:
             install = _fetched(store, line, trust, identity, release, wanted, progress)
@@ -77,10 +80,13 @@ def pull(
             install = _renewed(store, trust, release, wanted, here)
     finally:
         release.wipe()
-    return installed(wanted, install, release.lease, fetched=bool(release.keys))
+    words = release.grant.reactions
+    return installed(wanted, install, release.lease, fetched=bool(release.keys), reactions=words)
 
 
-def installed(wanted: Reference, install: Install, lease: Lease, *, fetched: bool) -> Installed:
+def installed(
+    wanted: Reference, install: Install, lease: Lease, *, fetched: bool, reactions: tuple[str, ...]
+) -> Installed:
     """Say what is on this device now, for a reference."""
     return Installed(
         reference=str(wanted),
@@ -90,6 +96,7 @@ def installed(wanted: Reference, install: Install, lease: Lease, *, fetched: boo
         lease_expires=lease.expires,
         fetched=fetched,
         offline_until=offline_until(lease),
+        reactions=reactions,
     )
 
 
@@ -148,6 +155,7 @@ def _accept(store: Store, trust: Trust, release: Release, install: Install) -> C
             raise RefusedError(Code.GRANT_ROLLBACK, what, where=f"{install.model}@{install.version}")
         anchor = clock.contact(release.grant.server_time, release.asked, store.clocks())
         check_open(release.lease, anchor.seen)
+        state = state.told(release.runs, os.urandom(APP_INSTALL))
         return replace(state.with_install(install), clock=anchor)
 
     return change

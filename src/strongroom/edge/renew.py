@@ -4,6 +4,8 @@ No key comes with it. Orders in the answer are carried out before its lease is k
 """
 
 import hashlib
+import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,9 +15,10 @@ from strongroom.edge.enrol import thumbprint
 from strongroom.edge.exchange import Line, Token
 from strongroom.edge.opening import not_installed
 from strongroom.edge.pull import Installed, installed
-from strongroom.edge.state import Identity, Install, State
+from strongroom.edge.signals import runs_in
+from strongroom.edge.state import APP_INSTALL, Identity, Install, State
 from strongroom.edge.store import Store
-from strongroom.errors import Code, RefusedError, StrongroomError
+from strongroom.errors import Code, RefusedError, StrongroomError, UnreachableError
 from strongroom.names import Reference
 from strongroom.wire import jws
 from strongroom.wire import trust as trust_of
@@ -27,6 +30,7 @@ from strongroom.wire.renewal import Renewal, RenewAnswer, RenewRequest, read_ren
 from strongroom.wire.trust import Trust
 
 PATH = "/v1/leases/{}/renew"
+_log = logging.getLogger(__name__)
 ROUNDS = 4  # answers with nothing but orders that are carried out in a row: 64 orders
 
 
@@ -37,6 +41,7 @@ class Heard:
     renewal: Renewal
     lease: Lease | None
     asked: Reading
+    runs: int  # openings that the request told of
 
 
 def renew(
@@ -62,8 +67,9 @@ def renew(
     """
     unsent = wiping.report(store, line, identity) if tried is None else dict(tried)
     for _ in range(ROUNDS):
-        install = _here(store.need(), wanted)
-        heard = ask(line, trust, identity, install, wanted, {"keystore": store.keystore.strength})
+        state = store.need()
+        install = _here(state, wanted)
+        heard = ask(line, trust, identity, install, wanted, line.teller.tell(state, store.keystore.strength))
         refused: Sequence[StrongroomError] = ()
         if heard.renewal.orders:
             at, orders = heard.renewal.server_time, heard.renewal.orders
@@ -75,7 +81,7 @@ def renew(
         for error in refused:
             raise error
         if heard.lease is not None:
-            return installed(wanted, now, heard.lease, fetched=False)
+            return installed(wanted, now, heard.lease, fetched=False, reactions=heard.renewal.reactions)
         for error in unsent.values():
             raise error
     what, step = "the office gives orders and no lease", "ask the model's operator which wipe orders are pending"
@@ -115,6 +121,46 @@ def fetch_orders(
     after = store.need()
     gone = before.find(wanted) is not None and after.find(wanted) is None
     refusal = tombstones.wiped(after, wanted) if gone else None
+    if refusal is not None:
+        raise refusal
+
+
+def fetch_last_orders(
+    store: Store,
+    line: Line,
+    trust: Trust,
+    identity: Identity,
+    wanted: Reference,
+    tried: Mapping[str, StrongroomError],
+) -> None:
+    """Renew whatever is here, because the office has stopped this device: what it wants wiped is wiped at once.
+
+    It may have ordered nothing, and answer each renewal as it answered the release; that it is out of reach now keeps
+    no order back for ever. So nothing that goes wrong here is told but in the log.
+
+    Args:
+        store: the device directory.
+        line: the way to the office.
+        trust: the document in force.
+        identity: who this device is.
+        wanted: what was asked for.
+        tried: as `wiping.report` returned it in this contact.
+
+    Raises:
+        RefusedError: WIPED, if an order took what was wanted.
+        SetupError, StoreError: as `Store.need`.
+    """
+    before = store.need()
+    mine = before.find(wanted)
+    models = {one.model: one.version for one in before.installs}  # one answer has all orders for a model
+    for model in sorted(models, key=lambda one: (one != wanted.model, one)):
+        try:
+            renew(store, line, trust, identity, Reference(model, models[model], None), tried)
+        except StrongroomError as error:
+            _log.warning("a stopped device asked for orders about %s: %s", model, error)
+            if isinstance(error, UnreachableError):
+                break
+    refusal = None if mine is None or store.need().find(wanted) else tombstones.wiped(store.need(), wanted)
     if refusal is not None:
         raise refusal
 
@@ -167,7 +213,7 @@ def ask(
         files=tuple(file.head for file in install.files),
         at=at,
     )
-    return Heard(renewal, lease, asked)
+    return Heard(renewal, lease, asked, runs_in(signals))
 
 
 def due(store: Store, state: State, install: Install) -> bool:
@@ -211,7 +257,7 @@ def _kept(store: Store, trust: Trust, heard: Heard, lease: Lease, install_id: st
         anchor = clock.contact(heard.renewal.server_time, heard.asked, store.clocks())
         check_open(lease, anchor.seen)
         found = next((one for one in state.installs if one.id == install_id), None)
-        state = replace(state, clock=anchor)
+        state = replace(state.told(heard.runs, os.urandom(APP_INSTALL)), clock=anchor)
         if found is None:  # the orders of this answer took it
             return state
         return state.with_changed(replace(found, lease=known(heard.renewal.lease or (), trust)))

@@ -10,6 +10,7 @@ from strongroom.edge import attesting, facts
 from strongroom.edge.clock import Reading
 from strongroom.edge.enrol import thumbprint
 from strongroom.edge.exchange import Line, Token
+from strongroom.edge.signals import runs_in
 from strongroom.edge.state import Identity, Install
 from strongroom.errors import Code, IntegrityError, RefusedError
 from strongroom.names import Reference
@@ -33,6 +34,7 @@ class Release:
     lease: Lease
     asked: Reading  # the clocks before the request was sent: the server's time counts from then
     keys: tuple[ModelKey, ...] = field(repr=False)
+    runs: int = 0  # openings that the request told of
 
     def wipe(self) -> None:
         """Overwrite the keys."""
@@ -123,7 +125,8 @@ def ask(
         if grant.sealed is None and have is not None and not _is_whole(grant, have):
             raise IntegrityError(Code.GRANT_MISMATCH, "a grant without keys names other files than are here")
         activate = None if line.attestor is None else line.attestor.open_credential
-        return Release(grant, lease, asked, open_grant(grant, ephemeral, binding, activate))
+        keys = open_grant(grant, ephemeral, binding, activate)
+        return Release(grant, lease, asked, keys, runs_in(signals))
     finally:
         ephemeral.destroy()
 

@@ -1,11 +1,12 @@
 """One device's side of one strongroom: enrol, pull, renew, load."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
 from strongroom import names
 from strongroom.edge import attesting, clock, enrol, following, given, renew, standing, wiping
@@ -16,7 +17,9 @@ from strongroom.edge.following import Unpinned
 from strongroom.edge.model import Model
 from strongroom.edge.opening import Verdict, device_key, open_installed, verify
 from strongroom.edge.pull import Installed, pull
-from strongroom.edge.state import FORMAT, Identity, State
+from strongroom.edge.reactions import ATTEST, AUTHENTICATE, Callbacks, StepUp
+from strongroom.edge.signals import Teller
+from strongroom.edge.state import APP_INSTALL, FORMAT, Identity, State
 from strongroom.edge.store import Store, not_enrolled
 from strongroom.errors import Code, InputError, RefusedError, StrongroomError, UnreachableError
 from strongroom.names import Reference
@@ -30,8 +33,6 @@ _HEALED_BY_PULLING = {Code.NOT_INSTALLED, Code.LEASE_EXPIRED, Code.CLOCK, Code.S
     Code.SIGNATURE,  # of a lease whose signer the owners have replaced
     Code.LEASE_MISMATCH,
 }
-
-_Done = TypeVar("_Done")
 
 
 class Room:
@@ -48,6 +49,8 @@ class Room:
         trust_from: Path,
         hasty: Connector | None = None,
         attestor: Attestor | None = None,
+        callbacks: Callbacks | None = None,
+        teller: Teller | None = None,
     ) -> None:
         """Not for callers: `connect` is the way here."""
         self._trust_from = trust_from
@@ -58,6 +61,8 @@ class Room:
         self._quiet_until = 0  # uptime before which opening a model does not try to renew
         self._unpinned = unpinned
         self._attestor = attestor
+        self._callbacks = callbacks or Callbacks()
+        self._teller = teller or Teller()
         self._user_token: str | None = None
         self._cleaned = False
         self._token_watch = standing.TokenWatch()
@@ -118,21 +123,37 @@ class Room:
             raise
         if self.store.read() is None:
             anchor = clock.start(self.store.clocks())
-            self.store.found(State(FORMAT, trust_of.split(self._document), identity, anchor, (), ()))
+            first = State(FORMAT, trust_of.split(self._document), identity, anchor, (), ())
+            self.store.found(replace(first, app_install=os.urandom(APP_INSTALL)))
         else:
             self.store.update(lambda state: replace(state, identity=identity))
         return identity
 
-    def _attesting(self, work: Callable[[], _Done]) -> _Done:
-        """Do what the server may ask attestation for; enrol anew, once, if it does and a user's token is at hand."""
+    def _stepping_up(self, model: str, work: Callable[[], Installed]) -> Installed:
+        """Do what the server may want more for, alone; enrol anew, once, if it does and a user's token is to be had.
+
+        The app is asked, and told, while other processes may go on.
+        """
         try:
-            return work()
+            with self.store.pulling():
+                done = work()
         except RefusedError as error:
-            can = attesting.to_enrol(self.store.keystore, self._attestor) is not None
-            if error.code != Code.ATTESTATION_NEEDED or self._user_token is None or not can:
+            token = self._token_for(error, model)
+            if token is None:
                 raise
-        self._enrolled(self._user_token)
-        return work()
+            with self.store.pulling():
+                self._enrolled(token)
+                done = work()
+        self._callbacks.tell(done.reactions, model)
+        return done
+
+    def _token_for(self, error: RefusedError, model: str) -> str | None:
+        """Return the user's token that answers a refusal, None if none does. Raises as `Callbacks.fresh_token`."""
+        if error.code == Code.STEP_UP:  # a token that was at hand all the time proves nothing new
+            return self._callbacks.fresh_token(StepUp(AUTHENTICATE, error.reference, model))
+        if error.code != Code.ATTESTATION_NEEDED or attesting.to_enrol(self.store.keystore, self._attestor) is None:
+            return None
+        return self._user_token or self._callbacks.fresh_token(StepUp(ATTEST, error.reference, model))
 
     def pull(self, reference: str, progress: Progress | None = None, *, fresh: bool = False) -> Installed:
         """Ask for a model, fetch it, and make it the active one; the old version stays until the new one is whole.
@@ -149,7 +170,8 @@ class Room:
             RefusedError: TRUST_EXPIRED, TRUST_VERSION, GRANT_ROLLBACK, GRANT_FROZEN, LEASE_EXPIRED. WIPED, if the
                 office had an order to wipe it; ORDER_PENDING, if it has one that this device cannot fetch. EVIDENCE, if
                 what vouches for this device does not convince the server; ATTESTATION_NEEDED, if it must be enrolled
-                anew to be vouched for.
+                anew to be vouched for. STEP_UP, if its user must sign in again and no `on_step_up` did; RESTRICTED,
+                once what the office wants wiped is; RATE_LIMITED, with `retry_after`.
             IntegrityError: the answer, the file or a newer trust.json is not what the owners signed.
             UnreachableError: no connection, a wrong pin, an answer that is no answer.
             StoreError: DISK_FULL, LOCKED, STORE_DAMAGED, STORE_IO.
@@ -158,8 +180,7 @@ class Room:
         if progress is not None and not callable(progress):
             step = "give a function of two numbers, or None"
             raise InputError(Code.ARGUMENT, "progress cannot be called", next_step=step)
-        with self.store.pulling():
-            return self._attesting(lambda: self._pulled(wanted, progress, fresh=fresh))
+        return self._stepping_up(wanted.model, lambda: self._pulled(wanted, progress, fresh=fresh))
 
     def _pulled(self, wanted: Reference, progress: Progress | None, *, fresh: bool) -> Installed:
         identity = self.identity
@@ -169,6 +190,8 @@ class Room:
         try:
             return pull(self.store, line, trust, identity, wanted, progress=progress, fresh=fresh)
         except RefusedError as error:
+            if error.code == Code.RESTRICTED:
+                renew.fetch_last_orders(self.store, line, trust, identity, wanted, tried)
             if error.code != Code.ORDER_PENDING:
                 raise
         renew.fetch_orders(self.store, line, trust, identity, wanted, tried)
@@ -185,14 +208,14 @@ class Room:
             SetupError: NOT_ENROLLED, NOT_INSTALLED.
             DeniedError: the lease is not this device's any more, or its right to it is over.
             RefusedError: WIPED, if the office had it wiped; TRUST_EXPIRED, TRUST_VERSION, LEASE_EXPIRED,
-                ORDER_EXPIRED, ORDER_PENDING; EVIDENCE and ATTESTATION_NEEDED, as `pull`.
+                ORDER_EXPIRED, ORDER_PENDING; EVIDENCE, ATTESTATION_NEEDED, STEP_UP, RESTRICTED and RATE_LIMITED, as
+                `pull`.
             IntegrityError: the answer, an order in it or a newer trust.json is not signed by who may; ORDER_MISMATCH.
             UnreachableError: no connection, a wrong pin, an answer that is no answer.
             StoreError: DISK_FULL, LOCKED, STORE_DAMAGED, STORE_IO.
         """
         wanted = names.parse_reference(given.text(reference, "reference"))
-        with self.store.pulling():
-            return self._attesting(lambda: self._renewed(wanted, self._ways))
+        return self._stepping_up(wanted.model, lambda: self._renewed(wanted, self._ways))
 
     @contextlib.contextmanager
     def load(
@@ -291,14 +314,16 @@ class Room:
         install, uptime = state.find(wanted), self.store.clocks().boot
         if install is None or uptime < self._quiet_until:
             return
+        words: tuple[str, ...] = ()
         try:
             if renew.due(self.store, state, install):
                 with self.store.pulling(patience=0):
-                    self._renewed(wanted, self._hasty_ways)
+                    words = self._renewed(wanted, self._hasty_ways).reactions
         except StrongroomError as error:
             if error.code == Code.WIPED:
                 raise
             self._quiet_until = uptime + PAUSE
+        self._callbacks.tell(words, wanted.model)
 
     def _renewed(self, wanted: Reference, ways: Ways) -> Installed:
         identity, trust = self.identity, self._followed(ways)
@@ -324,4 +349,5 @@ class Room:
     def _line(self, signer: Signer, ways: Ways | None = None) -> Line:
         line = Line((ways or self._ways).to(self.trust), self.trust.server, signer, self.store.clocks)
         line.attestor = attesting.to_ask(self.store.keystore, self._attestor)
+        line.teller = self._teller
         return line

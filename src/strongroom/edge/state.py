@@ -19,6 +19,8 @@ from strongroom.wire.orders import ABSENT, WIPED
 LIMIT = 8_388_608  # bytes of state.json
 FORMAT = 1
 MAX_SELECTORS = 64
+MOST_RUNS = 1_000_000  # openings that are counted
+APP_INSTALL = 16  # bytes
 _LABEL = b"strongroom/state/v1\0"
 _OWN_NAME = Text(32, r"[0-9a-f]{32}")  # random names we gave
 _NEXT_STEP = "move the whole device directory away and enrol again; models are then fetched anew"
@@ -176,6 +178,8 @@ class State(Message):
     tombstones: tuple[Tombstone, ...] = ()
     partials: tuple[Partial, ...] = ()
     turn: Turn | None = None  # of a keystore that has a ratchet
+    app_install: bytes | None = None  # random, and of this directory alone: a new one is a reinstall
+    runs: int = 0  # openings that no answered request told of yet; those within one second count once
 
     SHAPE = Object(
         {
@@ -188,8 +192,10 @@ class State(Message):
             "tombstones": Array(Record(Tombstone), most=1024),
             "partials": Array(Record(Partial), most=64),
             "turn": Record(Turn),
+            "app_install": Binary(16),
+            "runs": Integer(),
         },
-        frozenset({"tombstones", "partials", "turn"}),  # a state of version 0.1 has none of them
+        frozenset({"tombstones", "partials", "turn", "app_install", "runs"}),  # a state of version 0.1 has none of them
     )
     LIMIT = LIMIT
 
@@ -229,6 +235,19 @@ class State(Message):
         newest = max(self.mark(install.model) or (0, 0), (install.epoch, install.counter))
         marks = tuple(one for one in self.marks if one.model != install.model)
         return replace(self, installs=(*kept, install), marks=(*marks, Mark(install.model, *newest)))
+
+    def with_run(self) -> Self:
+        """Return the state with one opening more."""
+        return replace(self, runs=min(self.runs + 1, MOST_RUNS))
+
+    def told(self, runs: int, fresh: bytes) -> Self:
+        """Return the state after an answer to a request that told of openings.
+
+        Args:
+            runs: how many it told of.
+            fresh: random, 16 bytes: names the installation if nothing does.
+        """
+        return replace(self, runs=max(0, self.runs - runs), app_install=self.app_install or fresh)
 
     def with_changed(self, install: Install) -> Self:
         """Return the state with one install's record replaced."""

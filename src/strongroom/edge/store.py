@@ -152,7 +152,7 @@ class Store:
         keys: list[ModelKey] = []
         try:
             with self._folder() as home, locked(home, STORE_LOCK, self._patience):
-                state = self._ticked(home, keep=keep)
+                state = self._ticked(home, keep=keep, opening=keep)
                 install = choose(state)
                 with home.folder(MODELS) as models, _existing(models, install) as folder:
                     for index, file in enumerate(install.files):
@@ -285,12 +285,16 @@ class Store:
             raise not_enrolled(self.home)
         return state
 
-    def _ticked(self, home: Folder, *, keep: bool) -> State:
-        """Return the state with its clock moved to now, written down if that can be and is wanted."""
+    def _ticked(self, home: Folder, *, keep: bool, opening: bool = False) -> State:
+        """Return the state with its clock moved to now, written down if that can be and is wanted.
+
+        An opening is counted by the way: for it alone nothing is written.
+        """
         old = self._need(home)
         known = old.clock if self._unwritten is None or self._unwritten.seen < old.clock.seen else self._unwritten
         new = replace(old, clock=advance(known, self.clocks()))
         if keep and new != old:
+            new = new.with_run() if opening else new
             try:
                 return self._write(home, new, old)
             except UnturnedError:

@@ -41,10 +41,11 @@ def stands(state: State, added: bytes, place: bytes | None) -> bool:
 def is_due(old: State, new: State) -> bool:
     """Say whether what changes must not be undone.
 
-    It is anything but the clock; and of that, a new boot, a boot that cost an hour, and an hour in either direction. In
-    one boot the machine's uptime goes on whatever is put back, so a note each minute needs no turn.
+    It is anything but the clock and the count of openings; and of the clock, a new boot, a boot that cost an hour, and
+    an hour in either direction. In one boot the machine's uptime goes on whatever is put back, so a note each minute
+    needs no turn.
     """
-    if old.turn is None or replace(old, clock=new.clock) != new:
+    if old.turn is None or replace(old, clock=new.clock, runs=new.runs) != new:
         return True
     was, now = old.clock, new.clock
     same_boot = was.boot_id == now.boot_id and was.boot <= now.boot and was.slips >= now.slips

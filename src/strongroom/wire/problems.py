@@ -108,10 +108,13 @@ def error_of(status: int, body: bytes) -> StrongroomError:
     code, family = _meaning(status, fields.get("code"))
     title, reference = fields.get("title"), fields.get("instance")
     what = title if isinstance(title, str) and _TITLE.fullmatch(title) else f"the server answers with status {status}"
-    if isinstance(reference, str) and _REFERENCE.fullmatch(reference):
+    known = isinstance(reference, str) and _REFERENCE.fullmatch(reference)
+    if known:
         what += f"; its reference is {reference}"
     default = "try again later" if status >= 500 else ""
-    return family(code, what, next_step=_NEXT_OF_CODE.get(code) or _NEXT.get(status, default))
+    error = family(code, what, next_step=_NEXT_OF_CODE.get(code) or _NEXT.get(status, default))
+    error.reference = str(reference) if known else ""
+    return error
 
 
 def _fields(body: bytes) -> dict[str, object]:

@@ -4,17 +4,17 @@ const PROBLEMS = new Map(
   Object.entries({
     400: "json-not-canonical shape name path argument kem-unsupported public-key",
     401: "unauthenticated token proof",
-    403: "challenge forbidden url-invalid url-expired evidence attestation-needed key-reused order-pending",
+    403: "challenge forbidden url-invalid url-expired evidence attestation-needed key-reused order-pending restricted step-up",
     404: "not-found", 405: "method", 408: "timeout", 409: "conflict", 413: "json-too-large too-large", 415: "content-type",
-    416: "range", 422: "deposit receipt file-key-size url-lifetime", 500: "internal",
+    416: "range", 422: "deposit receipt file-key-size url-lifetime", 429: "rate-limited", 500: "internal",
     503: "database store-io store-damaged vault-sealed vault-refused trust-expired unreachable",
   }).flatMap(([status, codes]) => codes.split(" ").map((code) => [code, Number(status)])),
 );
 const DENIED = ["unauthenticated", "token", "proof", "challenge", "forbidden", "url-invalid", "not-found"];
-const REFUSED = ["url-expired", "evidence", "attestation-needed", "key-reused", "order-pending"];
+const REFUSED = ["url-expired", "evidence", "attestation-needed", "key-reused", "order-pending", "restricted", "step-up", "rate-limited"];
 const BY_STATUS = new Map([
   [401, "unauthenticated"], [403, "forbidden"], [404, "not-found"], [409, "conflict"], [413, "too-large"],
-  [414, "too-large"], [431, "too-large"], [416, "range"],
+  [414, "too-large"], [431, "too-large"], [416, "range"], [429, "rate-limited"],
 ]);
 const EXITS = { InputError: 2, DeniedError: 4, RefusedError: 6, UnreachableError: 7 };
 const MAX_BODY = 65_536; // bytes
