@@ -15,21 +15,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from strongroom import canonical, names
-from strongroom.attest import policy_fields as fields
+from strongroom.attest import policy_fields
 from strongroom.attest.claims import HASHED, IN_HARDWARE, Kind, Level
 from strongroom.attest.policy import DAY, NO_CATEGORY, AndroidRules, AppleRules, PlayRules, Policy, TpmRules
-from strongroom.attest.policy_fields import Document, Field
-from strongroom.attest.policy_lines import Path
 from strongroom.attest.verdict import JUDGED_BY_POLICY, Reaction, Refusal
 from strongroom.canonical import JsonValue, to_base64url
 from strongroom.errors import InputError
+from strongroom.toml import fields
+from strongroom.toml.fields import Document, Field
+from strongroom.toml.lines import Path
 
 Rules = TypeVar("Rules", AppleRules, AndroidRules, PlayRules, TpmRules)
 
 _PACKAGE = fields.text(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+", "a package name such as com.example.app")
 _FILE = fields.text(r"[^\0\n]{1,1024}", "the name of a file, relative to this one")
 _NUMBER = fields.whole(0, canonical.MAX_INTEGER)
-_SIGNERS = fields.several(fields.digest(32))
+_SIGNERS = fields.several(policy_fields.digest(32))
 
 
 def _category(document: Document, path: Path, value: object) -> int:
@@ -52,9 +53,9 @@ _ANDROID: dict[str, Field] = {
     "signers": _SIGNERS,
     "boot_states": fields.several(fields.choice("verified", "self-signed", "unverified", "failed")),
     "locked": fields.flag,
-    "min_os_patch": fields.month,
-    "min_vendor_patch": fields.month,
-    "min_boot_patch": fields.month,
+    "min_os_patch": policy_fields.month,
+    "min_vendor_patch": policy_fields.month,
+    "min_boot_patch": policy_fields.month,
     "min_os_version": _NUMBER,
     "factory": fields.flag,
 }
@@ -68,7 +69,7 @@ _PLAY: dict[str, Field] = {
     "licensing": fields.several(fields.choice("LICENSED", "UNLICENSED", "UNEVALUATED")),
     "max_age": fields.seconds,
 }
-_TPM: dict[str, Field] = {"pcrs": fields.registers, "min_firmware": fields.whole(0, 2**64 - 1)}
+_TPM: dict[str, Field] = {"pcrs": policy_fields.registers, "min_firmware": fields.whole(0, 2**64 - 1)}
 _TABLES = {Kind.APP_ATTEST: "apple", Kind.ANDROID_KEY: "android", Kind.PLAY: "play", Kind.TPM: "tpm"}
 _BINDABLE = frozenset({Kind.ANDROID_KEY, Kind.TPM})  # what can open the answer in hardware
 _JUDGED = tuple(sorted(JUDGED_BY_POLICY))

@@ -7,9 +7,9 @@ import pytest
 
 from strongroom.attest import policy_file
 from strongroom.attest.claims import HASHED, IN_HARDWARE, Kind, Level
-from strongroom.attest.policy_lines import line_of
 from strongroom.attest.verdict import JUDGED_BY_POLICY, Reaction, Refusal
 from strongroom.errors import Code, SetupError
+from strongroom.toml.lines import line_of
 
 SIGNER = "ab" * 32
 WHOLE = f"""\

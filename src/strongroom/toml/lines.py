@@ -2,12 +2,17 @@
 
 The text is split into statements (a table's head, or a key with its value), each of which is TOML by itself. Only a
 text that tomllib has accepted as a whole is looked at, and only once something in it is wrong.
+
+In a path, the tables of an array that is written [[so]] have a number, from "1".
 """
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 Path = tuple[str, ...]
+
+_ENDS = ("]", "}", '"""', "'''")  # what the last line of a value of several lines has
 
 
 def line_of(text: str, path: Path) -> int:
@@ -25,16 +30,22 @@ def line_of(text: str, path: Path) -> int:
 def _places(text: str) -> Iterator[tuple[int, Path]]:
     """Yield every path that is given a value, with the line its statement begins on."""
     table: Path = ()
+    seen: Counter[Path] = Counter()
     statement, begin = "", 0
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: to TOML nothing else ends a line
         begin = number if not statement else begin
-        statement += line
+        statement += line + "\n"
+        if begin != number and not any(end in line for end in _ENDS):
+            continue  # a statement of many lines is parsed once, not once a line
         try:
             value = tomllib.loads(statement)
         except tomllib.TOMLDecodeError:
             continue  # it goes on in the next line
         if statement.lstrip().startswith("["):
             table = _deepest(value)
+            if statement.lstrip().startswith("[["):
+                seen[table] += 1
+                table = (*table, str(seen[table]))
             yield begin, table
         else:
             yield from ((begin, (*table, *path)) for path in _paths(value))

@@ -1,0 +1,1 @@
+"""Text files that people write: TOML read field by field, and errors that name file, line and the nearest name."""
