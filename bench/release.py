@@ -35,6 +35,7 @@ from strongroom.edge.enrol import thumbprint
 from strongroom.edge.keystore.file import FileKeystore
 from strongroom.edge.state import Identity
 from strongroom.edge.store import KEYS, Store
+from strongroom.server.limits.rates import DEFAULTS, MOST
 from strongroom.server.release import wrap_context
 from strongroom.server.settings import load
 from strongroom.server.wiring import open_vault
@@ -58,6 +59,12 @@ def office(folder: Path, size: int) -> Iterator[None]:
         first = int((folder / PID).read_text(encoding="ascii"))
         os.kill(first, signal.SIGTERM)  # its place is taken by one that can be looked into
         config = folder / OFFICE / "strongroom.toml"
+        rates = [f'rate_{route} = "{", ".join(f"{by} {MOST}" for by in kinds)}"' for route, kinds in DEFAULTS.items()]
+        quota = "releases_per_day_per_account = 1_000_000_000"  # one device asks here for what thousands do elsewhere
+        config.write_text("\n".join([config.read_text(encoding="utf-8"), *rates, quota, ""]), encoding="utf-8")
+        rules = config.with_name("risk.toml")
+        text = rules.read_text(encoding="utf-8")
+        rules.write_text(text.replace("[rules.burst]\n", '[rules.burst]\nmode = "off"\n'), encoding="utf-8")
         with _alone(first), (folder / "sampled.log").open("wb") as log:
             command = [sys.executable, str(Path(__file__).with_name("sampled.py")), str(config), str(folder / SHARES)]
             server = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment())

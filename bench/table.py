@@ -39,14 +39,14 @@ def lines(told: dict[str, Any], bold: Callable[[str], str]) -> Iterator[str]:
         yield ""
         yield bold(question["title"])
         yield ""
-        yield from _columns(_CELLS[question.get("counts", "bytes")](question))
+        yield from columns(_CELLS[question.get("counts", "bytes")](question))
         if question.get("shares"):
             yield ""
             shares = sorted(question["shares"].items(), key=lambda one: -one[1])
-            yield from _columns([("of the server's processor time", "share"), *((k, f"{v:.0%}") for k, v in shares)])
+            yield from columns([("of the server's processor time", "share"), *((k, f"{v:.0%}") for k, v in shares)])
         if question["goals"]:
             yield ""
-            yield from _columns([("goal", "limit", "seen", ""), *(_goal(goal) for goal in question["goals"])])
+            yield from columns([("goal", "limit", "seen", ""), *(_goal(goal) for goal in question["goals"])])
         if question["left_out"]:
             yield ""
             yield f"Left out, since it is not installed: {'; '.join(question['left_out'])}."
@@ -148,7 +148,8 @@ def _goal(goal: dict[str, Any]) -> tuple[str, ...]:
     return goal["text"], f"{sign} {goal['limit']:g}", f"{goal['figure']:.2f}", "met" if goal["met"] else "missed"
 
 
-def _columns(cells: list[tuple[str, ...]]) -> Iterator[str]:
+def columns(cells: list[tuple[str, ...]]) -> Iterator[str]:
+    """Yield a table as lines, the first row as its head."""
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     titles, *rest = (_line(row, widths) for row in cells)
     yield titles

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from fakes_twins import TwinMemory
 from fakes_watch import WatchMemory, WatchTables
 from strongroom.canonical import encode, to_base64url
 from strongroom.errors import Code, DeniedError, InputError, IntegrityError, InternalError, RefusedError, StoreError
@@ -31,6 +32,7 @@ from strongroom.server.ports import (
     User,
     Version,
 )
+from strongroom.server.twin_ports import TwinRow
 
 Row = TypeVar("Row")
 Named = TypeVar("Named", Account, User)
@@ -149,6 +151,7 @@ class MemoryTables:
     orders: list[OrderRow] = field(default_factory=list)
     attestations: list[AttestationRow] = field(default_factory=list)
     audit: list[AuditEvent] = field(default_factory=list)
+    twins: list[TwinRow] = field(default_factory=list)
     watch: WatchTables = field(default_factory=WatchTables)
 
     def copy(self) -> "MemoryTables":
@@ -167,6 +170,7 @@ _UNIQUE: dict[str, tuple[tuple[str, ...], ...]] = {
     "challenges": (("hash",),),
     "releases": (("id",), ("ephemeral",), ("lease_id",)),
     "orders": (("id",),),
+    "twins": (("id",), ("version_id",)),
     "attestations": (("device", "kind"),),
 }
 _REFERENCES: dict[str, dict[str, str]] = {
@@ -176,6 +180,7 @@ _REFERENCES: dict[str, dict[str, str]] = {
     "files": {"account": "accounts", "version_id": "versions"},
     "releases": {"account": "accounts", "device": "devices", "version_id": "versions"},
     "orders": {"device": "devices", "version_id": "versions"},
+    "twins": {"version_id": "versions"},
     "attestations": {"device": "devices"},
 }
 
@@ -207,7 +212,7 @@ class MemoryLedger:
         return None
 
 
-class MemoryTransaction(WatchMemory):
+class MemoryTransaction(WatchMemory, TwinMemory):
     """Everything inside one `MemoryLedger.begin()`."""
 
     def __init__(self, tables: MemoryTables) -> None:
@@ -346,7 +351,7 @@ class MemoryTransaction(WatchMemory):
         return (newest[0].epoch, newest[0].counter) if newest else None
 
     async def files(self, version_id: str) -> Sequence[StoredFile]:
-        mine = [row for row in self._t.files if row.version_id == version_id]
+        mine = [row for row in self._t.files if row.version_id == version_id and row.twin is None]
         return sorted(mine, key=lambda row: (row.position, row.file_id))
 
     async def file(self, file_id: bytes) -> StoredFile | None:
@@ -457,7 +462,8 @@ class MemoryTransaction(WatchMemory):
         newest = max(rows, key=lambda row: (row.created, row.id))
         device = next(row for row in self._t.devices if row.id == newest.device)
         version = next(row for row in self._t.versions if row.id == newest.version_id)
-        mine = [row for row in self._t.files if row.version_id == version.id and row.account in (None, newest.account)]
+        same = [row for row in self._t.files if (row.version_id, row.twin) == (version.id, newest.twin)]
+        mine = [row for row in same if row.account in (None, newest.account)]
         first = min(mine, key=lambda row: (row.position, row.file_id))
         return Holding(
             device=device.id,

@@ -146,6 +146,13 @@ class WatchMemory:
     async def close_appeal(self, id_: str, *, at: int, outcome: str, operator: str) -> None:
         _change(self._w.appeals, id_, closed=at, outcome=outcome, operator=operator)
 
+    async def devices_of(self, user: Any, *, state: str, limit: int = 100) -> Sequence[Any]:
+        rows = [row for row in self._t.devices if (row.account, row.user, row.state) == (user.account, user.id, state)]
+        return sorted(rows, key=lambda row: row.id)[:limit]
+
+    async def entitled_models(self, account: str) -> int:
+        return len({row.model for row in self._t.entitlements if row.account == account})
+
     async def set_user_state(self, id_: str, state: str) -> None:
         users = self._t.users
         place = next(index for index, row in enumerate(users) if row.id == id_)

@@ -27,9 +27,11 @@ from strongroom.server.counters.memory import MemoryCounters
 from strongroom.server.http.app_admin import create_admin_app
 from strongroom.server.http.app_device import create_device_app
 from strongroom.server.identify import thumbprint
+from strongroom.server.limits.memory import in_memory
 from strongroom.server.office import Office
 from strongroom.server.policy import Policy
 from strongroom.server.ports import Operator
+from strongroom.server.watch import Watch
 from strongroom.signing import ED25519, ES256, Principal, Role, SigningKey
 from strongroom.wire import dpop, hpke, orders, proofs, renewal
 from strongroom.wire import grant as grants
@@ -51,6 +53,7 @@ from strongroom.wire.messages import (
 from strongroom.wire.orders import Order, Receipt, ReceiptRequest
 from strongroom.wire.renewal import Renewal, RenewAnswer, RenewRequest
 from strongroom.wire.trust import DepositRecipient, Pin, Trust
+from watched_offices import watching
 
 DEVICES, ADMIN = "https://rooms.test:8443", "https://rooms.test:8444"
 JSON = {"Content-Type": "application/json"}
@@ -90,6 +93,7 @@ class Bench:
         store: Any = None,
         vault: Any = None,
         attestation: Attestation | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.clock = FixedClock()
         self.owner, self.release_key = SigningKey.generate(ED25519), SigningKey.generate(ED25519)
@@ -123,6 +127,8 @@ class Bench:
             trust_documents=(trust_file.split(trust_file.encode(self.trust, (self.owner,))),),
             policy=policy or Policy(),
             attestation=attestation or unattested(),
+            limits=in_memory(self.clock),
+            watch=watch or watching(),
             public_url=DEVICES,
             admin_url=ADMIN,
             now=self.clock,

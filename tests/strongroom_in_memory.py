@@ -25,14 +25,17 @@ from strongroom.server.checking import Background
 from strongroom.server.counters.memory import MemoryCounters
 from strongroom.server.http.app_admin import create_admin_app
 from strongroom.server.http.app_device import create_device_app
+from strongroom.server.limits.memory import in_memory
 from strongroom.server.office import Office
 from strongroom.server.policy import Policy
 from strongroom.server.ports import Operator
+from strongroom.server.watch import Watch
 from strongroom.signing import ED25519, ML_DSA_65, Principal, Role, SigningKey
 from strongroom.transport import Response, raise_problem
 from strongroom.wire import trust as trust_file
 from strongroom.wire.hpke import DEFAULT_KEM, DepositKey
 from strongroom.wire.trust import DepositRecipient, Pin, Trust
+from watched_offices import watching
 
 DEVICES, ADMIN = "https://rooms.test:8443", "https://rooms.test:8444"
 YEAR = 366 * 86_400
@@ -41,7 +44,13 @@ YEAR = 366 * 86_400
 class Street:
     """One strongroom, its people and its devices. Use as a context manager."""
 
-    def __init__(self, folder: Path, policy: Policy | None = None, attestation: Attestation | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        policy: Policy | None = None,
+        attestation: Attestation | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self.folder = folder
         self.clock = FixedClock()
         self.owners = (SigningKey.generate(ED25519), SigningKey.generate(ML_DSA_65))
@@ -76,6 +85,8 @@ class Street:
             trust_documents=(trust_file.split(document),),
             policy=policy or Policy(),
             attestation=attestation or unattested(),
+            limits=in_memory(self.clock),
+            watch=watch or watching(),
             public_url=DEVICES,
             admin_url=ADMIN,
             now=self.clock,

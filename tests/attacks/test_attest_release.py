@@ -20,6 +20,7 @@ from strongroom.testing import TestChip
 from strongroom.wire.activation import ActivationAnswer
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import Evidence
+from watched_offices import calm
 
 
 def both() -> Attestation:
@@ -132,7 +133,7 @@ def test_a_new_key_is_not_slipped_in_with_a_request() -> None:
 
             await refused_as(bench, await ada.release(anew), "key")
 
-    run(story, attestation=both())
+    run(story, attestation=both(), watch=calm())
 
 
 @pytest.mark.parametrize("counter", [0, 1, 2, 3])
@@ -170,7 +171,7 @@ def test_a_counter_that_a_renewal_used_is_used() -> None:
         await refused_as(bench, await ada.release(old), "replay")
         await refused_as(bench, await ada.renew(lease, old), "replay")
 
-    run(story, attestation=both())
+    run(story, attestation=both(), watch=calm())
 
 
 def test_a_chip_whose_clock_goes_back_is_refused() -> None:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from served_device_api import HEALTH, Served, problem_of, serving, until_end
 from strongroom.server.http import connection, listener
+from strongroom.server.limits.addresses import of_one_hand
 
 POST = b"POST /v1/releases HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
@@ -80,10 +81,10 @@ def test_one_address_cannot_take_all_connections(tmp_path: Path, monkeypatch: py
 
 def test_one_network_is_one_client() -> None:
     """Whoever has one IPv6 address has 2^64 of them; IPv4 inside IPv6 is the IPv4 address."""
-    assert connection.of_one_hand("2001:db8::1") == connection.of_one_hand("2001:db8::ffff:1")
-    assert connection.of_one_hand("2001:db8::1") != connection.of_one_hand("2001:db8:0:1::1")
-    assert connection.of_one_hand("::ffff:192.0.2.1") == connection.of_one_hand("192.0.2.1") == "192.0.2.1"
-    assert connection.of_one_hand("fe80::1%eth0") == connection.of_one_hand("fe80::2")
+    assert of_one_hand("2001:db8::1") == of_one_hand("2001:db8::ffff:1")
+    assert of_one_hand("2001:db8::1") != of_one_hand("2001:db8:0:1::1")
+    assert of_one_hand("::ffff:192.0.2.1") == of_one_hand("192.0.2.1") == "192.0.2.1"
+    assert of_one_hand("fe80::1%eth0") == of_one_hand("fe80::2")
 
 
 def test_connections_that_never_begin_tls_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

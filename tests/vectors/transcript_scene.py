@@ -21,6 +21,7 @@ from strongroom.server.checking import Background
 from strongroom.server.counters.memory import MemoryCounters
 from strongroom.server.http.app_admin import create_admin_app
 from strongroom.server.http.app_device import create_device_app
+from strongroom.server.limits.memory import in_memory
 from strongroom.server.office import Office
 from strongroom.server.policy import Policy
 from strongroom.server.ports import Operator
@@ -31,6 +32,7 @@ from strongroom.wire.trust import DepositRecipient, Pin, Trust
 from vectors import sealed_writer
 from vectors.sealed_signers import fixed
 from vectors.transcript_keys import FixedSigner, sealing, seed_of
+from watched_offices import watching
 
 YEAR = 31_622_400
 OWNER, RELEASE, ORDER = (FixedSigner(name) for name in ("owner", "release", "order"))
@@ -120,6 +122,8 @@ class FixedBench(Bench):
             trust_documents=tuple(map(trust_file.split, documents or (self.document,))),
             policy=Policy(),
             attestation=unattested(),
+            limits=in_memory(self.clock),
+            watch=watching(),
             public_url=DEVICES,
             admin_url=ADMIN,
             now=self.clock,

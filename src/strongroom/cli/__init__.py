@@ -53,6 +53,12 @@ def _db() -> click.Command:
     return db
 
 
+def _decoy() -> click.Command:
+    from strongroom.cli.decoy import decoy
+
+    return decoy
+
+
 def _demo() -> click.Command:
     from strongroom.cli.demo import demo
 
@@ -131,6 +137,12 @@ def _revoke() -> click.Command:
     return revoke
 
 
+def _risk() -> click.Command:
+    from strongroom.cli.risk import risk
+
+    return risk
+
+
 def _run() -> click.Command:
     from strongroom.cli.run import run as run_model
 
@@ -175,11 +187,15 @@ SECTIONS = {
         "entitle": Entry("Let an account have a model.", _entitle),
         "revoke": Entry("Take an entitlement back.", _revoke),
         "device": Entry("Enrolled installations, what they hold, and wiping it.", _device),
+        "decoy": Entry("Decoys: whoever touches one is stopped, and you hear of it.", _decoy),
         "operator": Entry("People and jobs of the office, by role.", _operator),
         "token": Entry("Issue tokens to users (embedded identity).", _token),
         "key": Entry("The keys the server holds: status, rotation.", _key),
         "trust": Entry("Trust files: look at one, make the next, sign it, put it into force.", _trust),
         "db": Entry("The server's database.", _db),
+    },
+    "The watch": {
+        "risk": Entry("Rules that weigh what users and devices do, tried on recorded events.", _risk),
     },
     "On a device": {
         "enrol": Entry("Enrol this installation, once.", _enrol),

@@ -24,12 +24,18 @@ def model() -> None:
     examples=[
         "strongroom model publish digits.onnx --name digits --version 1.0 --channel stable",
         "strongroom model publish model/ --name digits --version 1.1 --out digits.srm --sign-with owner.key",
+        "strongroom model publish decoy/digits.onnx --decoy-of digits@1.0",
     ],
 )
 @click.argument("path", type=PATH)
-@click.option("--name", required=True, help="The model's name.")
-@click.option("--version", required=True, help="Its version.")
+@click.option("--name", help="The model's name.")
+@click.option("--version", help="Its version.")
 @click.option("--channel", help="The channel that shall stand for this version once it is ready.")
+@click.option(
+    "--decoy-of",
+    metavar="MODEL@VERSION",
+    help="Publish PATH as the decoy twin of a version: whoever the risk engine deceives is given it instead.",
+)
 @click.option(
     "--format", "format_", metavar="WORD", help="What runs it: onnx or bytes. [default: from the file's name]"
 )
@@ -45,29 +51,35 @@ def model() -> None:
 @json_option
 def publish(
     path: Path,
-    name: str,
-    version: str,
+    name: str | None,
+    version: str | None,
     channel: str | None,
+    *,
+    decoy_of: str | None,
     format_: str | None,
     out: Path | None,
     sign_with: tuple[Path, ...],
-    *,
     at: OfficeAt,
     as_json: bool,
 ) -> None:
     """Seal PATH (a file or a directory) under a fresh key, deposit the key, upload the ciphertext.
 
     The key stays in memory until it is deposited and cannot be read back afterwards.
+
+    A decoy twin has the names and sizes of its version's files, to the byte (`strongroom decoy model` keeps them), and
+    is signed by the same owners; the server refuses any other.
     """
     from strongroom import names
     from strongroom.canonical import to_base64url
     from strongroom.cli.places import office
     from strongroom.operator.protect import gather, protect
 
+    name, version = _wanted(name, version, channel, decoy_of)
     for kind, word in (("model", name), ("version", version), *([("channel", channel)] if channel else [])):
         names.check(kind, word)
     total = sum(one.size for one in gather([path]))
     client = office(at)
+    place = client.place_of(name, version) if decoy_of else None
     with _kept(out) as sealed:
         with printing.progress("sealing", total) as reached:
             protected = protect(
@@ -77,11 +89,13 @@ def publish(
                 out=sealed,
                 sign_with=sign_with or None,
                 office=client,
+                epoch=place.epoch if place else None,
+                counter=place.counter if place else None,
                 format=format_,
                 progress=reached,
             )
         with protected, printing.progress("uploading", protected.head.file_size) as reached:
-            done = protected.publish(channel=channel, progress=reached)
+            done = protected.publish(channel=channel, twin=place is not None, progress=reached)
     shown = dataclasses.asdict(done) | {"file_id": to_base64url(done.file_id)}
     if as_json:
         printing.document(shown)
@@ -199,6 +213,21 @@ def revoke(name: str, version: str, *, wipe: bool, yes: bool, at: OfficeAt, as_j
     channels = done.get("channels")
     for channel in channels if isinstance(channels, list) else []:
         printing.note(f"note: {name}@{channel} gives out nothing until a later version is promoted")
+
+
+def _wanted(name: str | None, version: str | None, channel: str | None, decoy_of: str | None) -> tuple[str, str]:
+    """Return the model and version that are published, said in one of two ways."""
+    if decoy_of is None:
+        for option, word in (("'--name'", name), ("'--version'", version)):
+            if word is None:
+                raise click.MissingParameter(param_hint=option, param_type="option")
+        return name or "", version or ""
+    if name or version or channel:
+        raise click.UsageError("--decoy-of names the model and the version, and a decoy twin has no channel of its own")
+    model_name, at, wanted = decoy_of.partition("@")
+    if not at:
+        raise click.BadParameter("name a version as MODEL@VERSION", param_hint="--decoy-of")
+    return model_name, wanted
 
 
 @contextmanager

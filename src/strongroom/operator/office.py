@@ -128,6 +128,13 @@ class OfficeClient:
             raise _no_answer("models")
         return Place(number(place, "epoch"), number(place, "counter"))
 
+    def place_of(self, model: str, version: str) -> Place:
+        """Ask where a version that is there stands. Raises as `get`, and InputError(NAME)."""
+        names.check("model", model)
+        names.check("version", version)
+        found = self.get("models", model, "versions", version)
+        return Place(number(found, "epoch"), number(found, "counter"))
+
     def _send(self, method: str, path: Sequence[str], value: Values | None, query: dict[str, str | None]) -> Values:
         where = "/v1/" + "/".join(quote(part, safe="") for part in path)
         asked = urlencode({name: item for name, item in query.items() if item is not None})

@@ -55,13 +55,19 @@ class Protected:
         return self._key
 
     def publish(
-        self, office: OfficeClient | None = None, *, channel: str | None = None, progress: Progress | None = None
+        self,
+        office: OfficeClient | None = None,
+        *,
+        channel: str | None = None,
+        twin: bool = False,
+        progress: Progress | None = None,
     ) -> Published:
         """Deposit the key, upload the file and wait until the server has checked it.
 
         Args:
             office: the office; by default the one given to `protect`.
             channel: the channel that shall stand for this version once it is ready.
+            twin: whether this is the decoy twin of a version that is there, sealed for that version's own place.
             progress: called with the bytes uploaded so far.
 
         Raises:
@@ -74,7 +80,15 @@ class Protected:
             raise InputError(Code.ARGUMENT, "no office to publish to", next_step="give office= to protect or publish")
         self._failed = True
         done = publish(
-            target, self.path, self.head, self._key, self.name, self.version, channel=channel, progress=progress
+            target,
+            self.path,
+            self.head,
+            self._key,
+            self.name,
+            self.version,
+            channel=channel,
+            twin=twin,
+            progress=progress,
         )
         self._failed = False
         return done

@@ -6,7 +6,7 @@ the publisher can never read it back (R13).
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,7 @@ def publish(
     version: str,
     *,
     channel: str | None = None,
+    twin: bool = False,
     progress: Callable[[int], None] | None = None,
     now: Callable[[], float] = time.time,  # noqa: TID251 - the rim: trust is judged by this machine's clock
     monotonic: Callable[[], float] = time.monotonic,
@@ -65,6 +66,7 @@ def publish(
         model: the model's name, as sealed into the file.
         version: its version, as sealed into the file.
         channel: the channel that shall stand for this version once it is ready.
+        twin: whether this is the decoy twin of a version that is there, and not a version.
         progress: called with the bytes uploaded so far.
         now: Unix seconds.
         monotonic: seconds that only go forward, for the deadline.
@@ -105,14 +107,20 @@ def publish(
         deposit["channel"] = channel
     with _opened(path, head) as source:
         with _interruptible(f"{model}@{version} may be unfinished; {_AGAIN}"):
-            answer = office.post("deposits", value=deposit)
+            answer = office.post("twins" if twin else "deposits", value=deposit)
         with _said(f"{model}@{version} is unfinished and no device gets it; {_AGAIN}"):
             version_id = text(answer, "version_id")
             for upload in rows(answer, "uploads"):
                 office.transport.upload(text(upload, "url"), source, head.file_size, progress)
-    with _said(f"if `strongroom model show {model}` does not call {version} ready, {_AGAIN}"):
-        office.post("models", model, "versions", version, "complete")
-        _wait_ready(office, model, version, monotonic=monotonic, sleep=sleep, seconds=ready_seconds)
+    about = ("models", model, "versions", version, *(["twin"] if twin else []))
+    doubt = (
+        "unless the office says CONFLICT"
+        if twin
+        else f"if `strongroom model show {model}` does not call {version} ready"
+    )
+    with _said(f"{doubt}, {_AGAIN}"):
+        office.post(*about, "complete")
+        _wait_ready(office, about, f"{model}@{version}", monotonic=monotonic, sleep=sleep, seconds=ready_seconds)
     core = head.core
     return Published(model, version, core.epoch, core.counter, channel, version_id, core.file_id, head.file_size)
 
@@ -154,8 +162,8 @@ def _opened(path: Path, head: Head) -> Iterator[BinaryIO]:
 
 def _wait_ready(
     office: OfficeClient,
-    model: str,
-    version: str,
+    about: Sequence[str],
+    where: str,
     *,
     monotonic: Callable[[], float],
     sleep: Callable[[float], None],
@@ -163,16 +171,16 @@ def _wait_ready(
 ) -> None:
     deadline = monotonic() + seconds
     while True:
-        answer = office.get("models", model, "versions", version)
+        answer = office.get(*about)
         state = text(answer, "state")
         if state == "ready":
             return
         if state not in {"uploading", "checking"}:
             reason = answer.get("reason")
             what = f"the office did not accept the file: {reason or state}"
-            raise InputError(Code.DEPOSIT, what, where=f"{model}@{version}")
+            raise InputError(Code.DEPOSIT, what, where=where)
         if monotonic() >= deadline:
-            next_step = f"look later: strongroom model show {model}"
+            next_step = f"look later: strongroom model show {about[1]}"
             what = f"the office is still checking the file after {seconds:.0f} s"
-            raise UnreachableError(Code.ANSWER, what, where=f"{model}@{version}", next_step=next_step)
+            raise UnreachableError(Code.ANSWER, what, where=where, next_step=next_step)
         sleep(POLL_SECONDS)

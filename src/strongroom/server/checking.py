@@ -5,7 +5,7 @@ It needs no key. A version that is not ready is invisible to devices; a version 
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
 
@@ -32,14 +32,38 @@ async def check_version(office: Office, version_id: str) -> str:
         files = await tx.files(version_id)
     if version is None or version.state != CHECKING:
         return version.state if version else FAILED
+    return await _end(office, version, *await _judged(office, version, files))
+
+
+async def check_twin(office: Office, twin_id: str) -> str:
+    """Check the files of a decoy twin, as `check_version` does those of a version."""
+    async with office.ledger.begin() as tx:
+        twin = await tx.twin(twin_id)
+        version = await tx.version_by_id(twin.version_id) if twin else None
+        files = await tx.deposited_twin_files(twin_id)
+    if twin is None or version is None or twin.state != CHECKING:
+        return twin.state if twin else FAILED
+    state, reason = await _judged(office, version, files)
+    async with office.ledger.begin() as tx:
+        twin = await tx.twin(twin_id)
+        if twin is None or twin.state != CHECKING:
+            return twin.state if twin else FAILED
+        await tx.set_twin_state(twin_id, state, reason=reason)
+        name = Event.TWIN_READY if state == READY else Event.TWIN_FAILED
+        subject = f"{version.model}@{version.version}"
+        await tx.add_audit(event(name, at=office.now(), actor="", subject=subject, twin=twin_id, reason=reason))
+    return state
+
+
+async def _judged(office: Office, version: Version, files: Sequence[StoredFile]) -> tuple[str, str]:
     try:
         for file in files:
             await _check_file(office, version, file)
     except StoreError as error:
-        return await _end(office, version, UPLOADING, str(error.code))
+        return UPLOADING, str(error.code)
     except StrongroomError as error:
-        return await _end(office, version, FAILED, str(error.code))
-    return await _end(office, version, READY, "")
+        return FAILED, str(error.code)
+    return READY, ""
 
 
 async def _check_file(office: Office, version: Version, file: StoredFile) -> None:
@@ -107,20 +131,27 @@ class Background:
 
     def check(self, version_id: str) -> None:
         """Start checking a version, unless that is under way."""
-        if version_id not in self._tasks:
-            task = asyncio.get_running_loop().create_task(
-                self._run(check_version(self._office, version_id), version_id)
-            )
-            self._tasks[version_id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(version_id, None))
+        self._start(version_id, check_version)
+
+    def check_twin(self, twin_id: str) -> None:
+        """Start checking a decoy twin, unless that is under way."""
+        self._start(twin_id, check_twin)
+
+    def _start(self, id_: str, check: Callable[[Office, str], Coroutine[None, None, str]]) -> None:
+        if id_ not in self._tasks:
+            task = asyncio.get_running_loop().create_task(self._run(check, id_))
+            self._tasks[id_] = task
+            task.add_done_callback(lambda _: self._tasks.pop(id_, None))
 
     async def resume(self) -> int:
         """Start again what a stopped process left in `checking`; return how many."""
         async with self._office.ledger.begin() as tx:
-            versions = await tx.unfinished_versions()
+            versions, twins = await tx.unfinished_versions(), await tx.unfinished_twins()
         for version in versions:
             self.check(version.id)
-        return len(versions)
+        for twin in twins:
+            self.check_twin(twin.id)
+        return len(versions) + len(twins)
 
     async def drain(self) -> None:
         """Wait until every check that is under way has ended."""
@@ -133,10 +164,10 @@ class Background:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _run(self, check: Coroutine[None, None, str], version_id: str) -> None:
+    async def _run(self, check: Callable[[Office, str], Coroutine[None, None, str]], version_id: str) -> None:
         async with self._places:
             try:
-                state = await check
+                state = await check(self._office, version_id)
                 _log.info("version checked", version=version_id, state=state)
             except StrongroomError as error:  # the database is away: the version stays `checking` until `resume`
                 _log.warning("a check did not end", version=version_id, code=str(error.code))

@@ -1,5 +1,6 @@
 """May this account have this model, now? One look-up whose work does not depend on the answer (attacks B10, B11)."""
 
+import dataclasses
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from strongroom.canonical import JsonValue, encode
 from strongroom.errors import Code, DeniedError, IntegrityError
 from strongroom.sealed.reader import check_signatures
 from strongroom.server.audit import Event, event
-from strongroom.server.identify import ACTIVE, DeviceCaller, token_refused
+from strongroom.server.identify import ACTIVE, DeviceCaller, stopped, stops, token_refused
 from strongroom.server.office import Office
 from strongroom.server.ports import Entitlement, KeyVault, StoredFile, Transaction, Version
+from strongroom.server.twin_ports import Given
 from strongroom.signing import Role
 
 READY = "ready"
@@ -22,10 +24,21 @@ _NOWHERE = "ver_AAAAAAAAAAAAAAAAAAAAAA"  # no version has this id: asked for whe
 
 @dataclass(frozen=True, slots=True)
 class Entitled:
-    """A version this caller may have, and its files for this account, in order."""
+    """A version this caller may have, and its files for this account, in order.
+
+    Attributes:
+        version: what it may have.
+        files: what it is given of it; of `judge` always the real ones.
+        twin: whose files they are, if they are a decoy twin's (docs/decisions/0027).
+        twins: the files of its decoy twin, if there is one that devices would take. `twin` gives them out, if anybody.
+        given: which set this device was given before.
+    """
 
     version: Version
     files: tuple[StoredFile, ...]
+    twin: str | None = None
+    twins: tuple[StoredFile, ...] = ()
+    given: Given | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,8 @@ class Seen:
     channels: Mapping[str, str]
     version: Version | None
     files: Sequence[StoredFile]
+    twins: Sequence[StoredFile]
+    given: Given | None
 
 
 def entitlement_mac(vault: KeyVault, row: Entitlement) -> bytes:
@@ -61,7 +76,9 @@ async def look_up(tx: Transaction, caller: DeviceCaller, model: str, version: Ve
     """Read what `judge` needs: the same queries whether the version is there or not."""
     rights = await tx.entitlements(caller.account.id, model)
     channels = await tx.channels(model)
-    return Seen(rights, channels, version, await tx.files(version.id if version else _NOWHERE))
+    id_ = version.id if version else _NOWHERE
+    files, twins = await tx.files(id_), await tx.twin_files(id_)
+    return Seen(rights, channels, version, files, twins, await tx.given(caller.device.id, id_))
 
 
 async def judge(
@@ -84,13 +101,60 @@ async def judge(
     genuine = _genuine(office.vault, seen.rights)
     await _report(office, [row for row in seen.rights if row not in genuine], caller, now)
     allowed = _allowed(genuine, seen.channels, caller, now, selector)
-    mine = tuple(file for file in seen.files if file.account in (None, caller.account.id))
+    # `Transaction.files` gives no twin's files; should it ever, they are not for who is not deceived
+    mine = tuple(file for file in seen.files if file.account in (None, caller.account.id) and file.twin is None)
     if seen.version is None or seen.version.state != READY or not mine or not allowed:
         raise not_found(model)
     if not all(opens(file.head_part, file.size, office.trust.owner) for file in mine):
         # Only whoever is entitled gets this far. A device would refuse the files: their keys are not worth giving out.
         raise not_found(model, ": not signed by the owners in force")
-    return Entitled(seen.version, mine)
+    usable = all(opens(file.head_part, file.size, office.trust.owner) for file in seen.twins)
+    return Entitled(seen.version, mine, twins=tuple(seen.twins) if usable else (), given=seen.given)
+
+
+def twin(found: Entitled, *, deceived: bool) -> Entitled | None:
+    """Say which of a version's two sets of files a device is given. Nothing is read for it, so both take as long.
+
+    A device is deceived from its first release of a version or not at all: who holds the real files would see others,
+    and lose nothing by them. Who was given a twin's gets those until its release is ended (`Transaction.end_twins`).
+
+    Args:
+        found: what `judge` said.
+        deceived: whether policy wants this request answered with a decoy.
+
+    Returns:
+        What to give. None if it is to be a twin's and cannot be: refuse, as if there were no twins.
+    """
+    if found.given is None:
+        wanted = deceived
+    elif found.given.twin is None:
+        return None if deceived else found
+    else:
+        wanted = True
+    return _of_twin(found) if wanted else found
+
+
+def released(found: Entitled, twin_id: str | None) -> Entitled:
+    """Return what an earlier release gave of a version.
+
+    Args:
+        found: what `judge` said.
+        twin_id: of the release's row.
+
+    Raises:
+        DeniedError: NOT_FOUND, if it gave a twin's files and those are there no more.
+    """
+    if twin_id is None:
+        return found
+    same = _of_twin(found)
+    if same is None or same.twin != twin_id:
+        raise not_found(found.version.model, ": its decoy twin is gone")
+    return same
+
+
+def _of_twin(found: Entitled) -> Entitled | None:
+    files = found.twins
+    return dataclasses.replace(found, files=files, twin=files[0].twin) if files else None
 
 
 async def still(
@@ -110,10 +174,16 @@ async def still(
 
     Raises:
         DeniedError: TOKEN if device, user or account are barred now; NOT_FOUND if version or right are gone.
+        RefusedError: RESTRICTED if device or user are stopped now.
     """
     model = found.version.model
-    rows = (await tx.device(caller.device.id), await tx.user(caller.user.id), await tx.account(caller.account.id))
-    if any(row is None or row.state != ACTIVE for row in rows):
+    device, user = await tx.device(caller.device.id), await tx.user(caller.user.id)
+    account = await tx.account(caller.account.id)
+    if device is None or user is None or account is None:
+        raise token_refused()
+    if stops(device, user, account):
+        raise stopped(device.id)
+    if any(row.state != ACTIVE for row in (device, user, account)):
         raise token_refused()
     version = await tx.version_by_id(found.version.id)
     rights, channels = await tx.entitlements(caller.account.id, model), await tx.channels(model)

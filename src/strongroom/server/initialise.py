@@ -15,6 +15,7 @@ from pathlib import Path
 
 from strongroom.canonical import JsonValue, encode, to_base64url
 from strongroom.errors import Code, InputError
+from strongroom.risk.defaults import default_text
 from strongroom.server import certificates, new_directory
 from strongroom.server.audit import Event, event
 from strongroom.server.ledger import upgrade
@@ -111,6 +112,7 @@ def init(
             made = _build(draft, names, urls, now, passphrase, random)
             ports = (device_port, admin_port)
             write(draft / "attestation.toml", _POLICY.read_bytes())
+            write(draft / "risk.toml", default_text().encode("utf-8"))
             write(draft / FILE_NAME, _config(names[0], urls, ports, passphrase is None, passphrase_file))
             new_directory.place(draft, target, last=FILE_NAME)
         finally:

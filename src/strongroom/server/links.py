@@ -7,6 +7,8 @@ from strongroom.server.entitled import Entitled
 from strongroom.server.identify import DeviceCaller, Visit
 from strongroom.server.office import Office
 from strongroom.server.release import check_objects, refused
+from strongroom.server.watching import judging, noticing
+from strongroom.server.watching.reacting import Weighed
 from strongroom.wire import proofs
 from strongroom.wire.binding import Binding
 from strongroom.wire.messages import UrlsAnswer, UrlsRequest
@@ -20,11 +22,13 @@ async def fresh_urls(
     Raises:
         InputError: URL_LIFETIME, if links are wanted that live longer than policy allows.
         DeniedError: CHALLENGE, PROOF, or NOT_FOUND for a release that is not this device's, or no longer its right.
+        RefusedError: RESTRICTED for who is stopped; RATE_LIMITED.
     """
     try:
         seconds = _url_seconds(office, request.seconds)
         await challenges.use(office, caller, request.challenge, challenges.URLS, visit)
         found = await _released(office, caller, release_id, request, visit)
+        weighed = await _weighed(office, caller, found, visit)
         await check_objects(office, found.files)
         async with office.ledger.begin() as tx:
             await tx.add_audit(
@@ -33,9 +37,19 @@ async def fresh_urls(
     except StrongroomError as error:
         await refused(office, Event.URLS_REFUSED, caller, release_id, error, visit)
         raise
+    await weighed.hold_back(office)
     expires = visit.now + seconds
     urls = tuple(office.store.signed_url("GET", file.object_name, expires=expires) for file in found.files)
     return UrlsAnswer(urls, expires)
+
+
+async def _weighed(office: Office, caller: DeviceCaller, found: Entitled, visit: Visit) -> Weighed:
+    """Let the risk engine weigh it: a download that goes on. Without a key there is nothing to step up for."""
+    notice = noticing.of_device(office, caller, visit, None, {"resumed": 1}, found.version.model)
+    weighed = await judging.judged(office, notice, judging.DOWNLOAD, deceivable=found.twin is not None)
+    weighed.check_stopped(caller.device.id)
+    await weighed.slow(office, notice)
+    return weighed
 
 
 def _url_seconds(office: Office, wanted: int | None) -> int:
@@ -76,4 +90,5 @@ async def _released(
         expected_body=proofs.body_without_proof(request),
         expected_token=caller.token,
     )
-    return await entitled.find(office, caller, version.model, version.version, visit.now)
+    found = await entitled.find(office, caller, version.model, version.version, visit.now)
+    return entitled.released(found, row.twin)

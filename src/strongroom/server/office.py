@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 
 from strongroom.canonical import to_base64url
 from strongroom.server.attestation import Attestation
+from strongroom.server.bait.board import Traps
+from strongroom.server.limits import Limits
 from strongroom.server.policy import Policy
 from strongroom.server.ports import Counters, KeyVault, Ledger, ObjectStore
 from strongroom.server.tokens import TokenIssuer
+from strongroom.server.watch import Watch
 from strongroom.signing import Signer
 from strongroom.wire.hpke import DepositKey
 from strongroom.wire.trust import Trust
@@ -35,10 +38,13 @@ class Office:
         trust_documents: every signed trust document; index 0 is version 1.
         policy: lifetimes and algorithms.
         attestation: what each model asks of a device, and how that is judged; there is no default.
+        limits: how often who may ask.
+        watch: the rules of the risk engine, which alone may change while the office is open.
         public_url: where devices reach the device API, without a trailing slash; proofs are made over it.
         admin_url: where operators reach the admin API, or "".
         now: Unix seconds; asked once an operation.
         random: cryptographically strong bytes.
+        traps: the decoys that this process knows.
     """
 
     ledger: Ledger
@@ -53,10 +59,16 @@ class Office:
     trust_documents: tuple[tuple[str, ...], ...] = field(repr=False)
     policy: Policy
     attestation: Attestation
+    limits: Limits
+    watch: Watch
     public_url: str
     admin_url: str
     now: Callable[[], int]
     random: Callable[[int], bytes]
+    traps: Traps = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "traps", Traps(self.vault.mac))
 
     def new_id(self, prefix: str) -> str:
         """Make an opaque identifier from this office's randomness."""

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from strongroom.server.twin_ports import TwinRow, TwinTransaction
 from strongroom.server.watch_ports import WatchTransaction
 
 
@@ -36,7 +37,6 @@ class ObjectStore(Protocol):
 
     async def size(self, name: str) -> int | None:
         """Return the stored size in bytes, or None if there is no such object."""
-        ...
 
     async def read(self, name: str, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes. Raises StoreError if they are not there."""
@@ -44,7 +44,6 @@ class ObjectStore(Protocol):
 
     async def delete(self, name: str) -> None:
         """Remove the object if it is there."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +248,7 @@ class AuditEvent:
     detail: dict[str, str | int] = field(default_factory=dict)
 
 
-class Transaction(WatchTransaction, Protocol):
+class Transaction(WatchTransaction, TwinTransaction, Protocol):
     """Everything inside one `Ledger.begin()`; all of it is written, or none."""
 
     async def add_account(self, row: Account) -> None: ...  # CONFLICT if the name is taken
@@ -267,6 +266,7 @@ class Transaction(WatchTransaction, Protocol):
     async def touch_device(self, id_: str, *, facts: str, seen: int) -> None: ...
     async def set_device_state(self, id_: str, state: str) -> None: ...
     async def devices(self, *, after: str = "", limit: int = 100) -> Sequence[DeviceRow]: ...  # by id
+    async def devices_of(self, user: User, *, state: str, limit: int = 100) -> Sequence[DeviceRow]: ...  # by id
 
     async def attestations(self, device: str) -> Sequence[AttestationRow]: ...  # by kind
     async def keep_attestation(self, row: AttestationRow) -> None: ...  # in the place of the one of its kind
@@ -275,10 +275,10 @@ class Transaction(WatchTransaction, Protocol):
 
     async def advance_attestation(self, row: AttestationRow, *, before: AttestationRow) -> bool:
         """Put `row` in the place of `before` in one atomic update; False if that is not what is there any more."""
-        ...
 
     async def add_entitlement(self, row: Entitlement) -> None: ...
     async def entitlements(self, account: str, model: str) -> Sequence[Entitlement]: ...
+    async def entitled_models(self, account: str) -> int: ...  # how many models it has a right to, MACs not looked at
     async def remove_entitlement(self, id_: str) -> bool: ...
 
     async def add_version(self, row: Version, files: Sequence[StoredFile]) -> None: ...  # CONFLICT on any unique
@@ -293,7 +293,10 @@ class Transaction(WatchTransaction, Protocol):
     async def versions(self, model: str) -> Sequence[Version]: ...  # newest (epoch, counter) first
     async def models(self, *, after: str = "", limit: int = 100) -> Sequence[str]: ...  # names, sorted
     async def newest_counter(self, model: str) -> tuple[int, int] | None: ...  # (epoch, counter) of what is there
-    async def files(self, version_id: str) -> Sequence[StoredFile]: ...  # by position
+    async def files(self, version_id: str) -> Sequence[StoredFile]: ...  # real ones, by position
+    async def add_twin(self, row: TwinRow, files: Sequence[StoredFile]) -> None: ...  # CONFLICT on any unique
+    async def twin_files(self, version_id: str) -> Sequence[StoredFile]: ...  # of its ready twin, by position
+    async def deposited_twin_files(self, id_: str) -> Sequence[StoredFile]: ...  # in whatever state
     async def file(self, file_id: bytes) -> StoredFile | None: ...
     async def version_of_object(self, object_name: str) -> Version | None: ...  # whose file lies under this name
     async def unfinished_versions(self) -> Sequence[Version]: ...  # state checking, for start-up
@@ -303,7 +306,6 @@ class Transaction(WatchTransaction, Protocol):
         self, hash_: bytes, *, user: str, device: bytes, purpose: str, now: int
     ) -> ChallengeRow | None:
         """Use the challenge up in one atomic update; None if unknown, used, expired or another's."""
-        ...
 
     async def challenge(
         self, hash_: bytes, *, user: str, device: bytes, purpose: str, now: int
@@ -315,14 +317,12 @@ class Transaction(WatchTransaction, Protocol):
     async def extend_lease(self, release_id: str, expires: int) -> None: ...
     async def end_leases(self, device: str, version_id: str, *, before: int, at: int) -> None:
         """Note for every release of a version to a device that was made `before` that it was reported wiped."""
-        ...
 
     async def holdings(self, device: str, *, limit: int = 100) -> Sequence[Holding]: ...  # newest release first
     async def holders(
         self, version_id: str, *, now: int, after: str = "", limit: int = 100
     ) -> Sequence[Holding]:  # by device
         """Return who holds a version and has no pending order for it."""
-        ...
 
     async def add_order(self, row: OrderRow) -> None: ...
     async def order(self, id_: str) -> OrderRow | None: ...

@@ -216,7 +216,7 @@ async def _begin(
     )
     async with office.ledger.begin() as tx:
         await _check_order(office, tx, operator, deposit)  # cheap, before any key is opened
-    files = tuple(_accept(office, version, index, file, visit) for index, file in enumerate(deposit.files))
+    files = tuple(accept(office, version, index, file, visit) for index, file in enumerate(deposit.files))
     left: tuple[StoredFile, ...] = ()
     async with office.ledger.begin() as tx:
         old = await _check_order(office, tx, operator, deposit)  # again, with nothing in between
@@ -235,7 +235,7 @@ async def _begin(
                 bytes=sum(file.size for file in files),
             )
         )
-    await _delete(office, left)
+    await delete_objects(office, left)
     return version.id, files
 
 
@@ -254,7 +254,7 @@ async def _remove(tx: Transaction, operator: Operator, old: Version, visit: Visi
     )
 
 
-async def _delete(office: Office, files: Iterable[StoredFile]) -> None:
+async def delete_objects(office: Office, files: Iterable[StoredFile]) -> None:
     """Remove the objects of rows that are gone; one that stays behind takes room and nothing else."""
     for file in files:
         try:
@@ -302,8 +302,22 @@ async def _check_order(office: Office, tx: Transaction, operator: Operator, depo
     return old
 
 
-def _accept(office: Office, version: Version, index: int, file: DepositedFile, visit: Visit) -> StoredFile:
-    """Check one file of a deposit and wrap its key; whatever does not fit is the depositor's to mend."""
+def accept(
+    office: Office, version: Version, index: int, file: DepositedFile, visit: Visit, *, twin: str | None = None
+) -> StoredFile:
+    """Check one file of a deposit and wrap its key; whatever does not fit is the depositor's to mend.
+
+    Args:
+        office: its owners and vault.
+        version: what the file must be of; its publisher is who deposits.
+        index: the file's place.
+        file: what was deposited.
+        visit: time.
+        twin: the decoy twin it is a file of, if it is.
+
+    Raises:
+        InputError: DEPOSIT.
+    """
     where = f"files[{index}]"
     try:
         head = sealed.parse_head(file.head_part, file_size=file.size)
@@ -312,7 +326,7 @@ def _accept(office: Office, version: Version, index: int, file: DepositedFile, v
         key = _opened(office, version, head, file, visit, where)
         try:
             _check_key(office, version, head, key)
-            context = wrap_context(None, version.model, version.version, head.core.file_id)
+            context = wrap_context(None, version.model, version.version, head.core.file_id, twin=twin)
             wrapped = office.vault.wrap(key.reveal(), context)
         finally:
             key.wipe()
@@ -335,6 +349,7 @@ def _accept(office: Office, version: Version, index: int, file: DepositedFile, v
         object_name=office.random(16).hex(),
         wrapped=wrapped,
         created=visit.now,
+        twin=twin,
     )
 
 

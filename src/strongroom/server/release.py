@@ -2,8 +2,8 @@
 
 Cheap before costly. When `release` is called, HTTP has checked sizes and schema and `identify` the token and its
 proof; what follows is in this order and no other: challenge used up · proof · no wipe order pending · entitlement ·
-evidence · objects there · keys unwrapped · one transaction that looks at orders and entitlement again and moves the
-attested key's counter on, with the release row and its audit row · answer.
+evidence · the risk engine · objects there · keys unwrapped · one transaction that looks at orders and entitlement again
+and moves the attested key's counter on, with the release row and its audit row · answer.
 """
 
 import dataclasses
@@ -12,16 +12,19 @@ from collections.abc import Sequence
 
 from strongroom import canonical
 from strongroom.attest import tpm
+from strongroom.canonical import JsonValue
 from strongroom.errors import Code, DeniedError, InputError, StoreError, StrongroomError
 from strongroom.sealed.keys import ModelKey
 from strongroom.sealed.wiping import wipe, wipe_bytes
-from strongroom.server import attested, challenges, entitled, wipe_orders
+from strongroom.server import attested, challenges, entitled, limited, wipe_orders
 from strongroom.server.attested import Attested
 from strongroom.server.audit import Event, event
 from strongroom.server.entitled import Entitled
 from strongroom.server.identify import DeviceCaller, Visit
 from strongroom.server.office import Office
 from strongroom.server.ports import AuditEvent, ReleaseRow, StoredFile
+from strongroom.server.watching import judging, noticing
+from strongroom.server.watching.reacting import Weighed
 from strongroom.server.weighing import AttestationRefusedError
 from strongroom.wire import grant as grants
 from strongroom.wire import hpke, proofs, second_secret
@@ -41,7 +44,13 @@ from strongroom.wire.trust import check_fresh
 
 
 async def release(
-    office: Office, caller: DeviceCaller, request: ReleaseRequest, body: bytes, visit: Visit
+    office: Office,
+    caller: DeviceCaller,
+    request: ReleaseRequest,
+    body: bytes,
+    visit: Visit,
+    *,
+    deceived: bool = False,
 ) -> ReleaseAnswer:
     """Judge one request and answer it with a signed grant.
 
@@ -51,13 +60,15 @@ async def release(
         request: the message.
         body: its bytes as received; the grant carries their SHA-256.
         visit: time, reference and URL.
+        deceived: whether policy wants this device to get a decoy, if there is one (docs/decisions/0027).
 
     Raises:
         InputError: KEM_UNSUPPORTED or PUBLIC_KEY, before anything is used up.
         DeniedError: CHALLENGE, PROOF, or NOT_FOUND for "not yours" and "not there" alike, and for what no device
             would take; TOKEN for who was barred meanwhile.
         RefusedError: TRUST_EXPIRED, before anything is used up; ORDER_PENDING, EVIDENCE, ATTESTATION_NEEDED,
-            KEY_REUSED.
+            KEY_REUSED; RESTRICTED for who is stopped, perhaps by this very request; STEP_UP; RATE_LIMITED, also if the
+            account has had its releases of the day.
         IntegrityError: VAULT_REFUSED if a wrapped key was altered or moved.
         StoreError: STORE_IO if the object is not there; DATABASE.
     """
@@ -66,11 +77,12 @@ async def release(
         _check_key(office, request)
         record = await challenges.use(office, caller, request.challenge, challenges.RELEASE, visit)
         binding = _check_proof(caller, request, record.model, visit)
-        found = await _find(office, caller, request, visit)
-        proven = await attested.judged(office, caller.device.id, request.model, request.evidence, binding, visit)
+        found, proven, weighed = await _weighed(office, caller, request, binding, visit)
+        found = _chosen(found, deceived=deceived or weighed.deceive)
         await check_objects(office, found.files)
-        grant, row = _decide(office, caller, request, body, found, proven, visit)
+        grant, row = _decide(office, caller, request, body, found, proven, weighed=weighed, visit=visit)
         if not _has_newest(request, found):
+            await limited.count_release(office, caller.account.id, visit.reference)
             grant = _seal(office, grant, binding, found, proven)
         async with office.ledger.begin() as tx:
             await wipe_orders.refuse_pending(tx, caller.device.id, request.model, visit.now)  # one may just have come
@@ -82,7 +94,30 @@ async def release(
     except StrongroomError as error:
         await refused(office, Event.RELEASE_REFUSED, caller, f"{request.model}@{request.version}", error, visit)
         raise
+    await weighed.hold_back(office)
     return grants.issue(grant, office.release_signers)
+
+
+async def _weighed(
+    office: Office, caller: DeviceCaller, request: ReleaseRequest, binding: Binding, visit: Visit
+) -> tuple[Entitled, Attested, Weighed]:
+    """Find what is asked for, judge the evidence, and let the risk engine weigh both: a refusal moves the score too."""
+    notice = noticing.of_device(office, caller, visit, request.device, request.signals, request.model)
+    try:
+        found = await _find(office, caller, request, visit)
+        proven = await attested.judged(office, caller.device.id, request.model, request.evidence, binding, visit)
+    except StrongroomError as error:
+        (await judging.refused(office, notice, error, judging.KEYS)).check_stopped(request.model)
+        raise
+    notice = noticing.proven(notice, proven)
+    asks = (judging.KEYS,) if _has_newest(request, found) else (judging.KEYS, judging.DOWNLOAD)
+    decoy = entitled.twin(found, deceived=True) is not None
+    weighed = await judging.judged(office, notice, *asks, deceivable=decoy)
+    weighed.check(request.model)
+    await weighed.slow(office, notice)
+    if weighed.attested:
+        await judging.stepped_up(office, notice)
+    return found, proven, weighed
 
 
 def _check_key(office: Office, request: ReleaseRequest) -> None:
@@ -133,6 +168,13 @@ async def _find(office: Office, caller: DeviceCaller, request: ReleaseRequest, v
     return found
 
 
+def _chosen(found: Entitled, *, deceived: bool) -> Entitled:
+    chosen = entitled.twin(found, deceived=deceived)
+    if chosen is None:
+        raise entitled.not_found(found.version.model, ": to be deceived, but there is no decoy to give")
+    return chosen
+
+
 async def check_objects(office: Office, files: Sequence[StoredFile]) -> None:
     """See that every object is there, whole. Raises StoreError(STORE_IO)."""
     for file in files:
@@ -154,6 +196,8 @@ def _decide(
     body: bytes,
     found: Entitled,
     proven: Attested,
+    *,
+    weighed: Weighed,
     visit: Visit,
 ) -> tuple[Grant, ReleaseRow]:
     """Write the grant, still without keys, the lease in it, and the row that remembers both."""
@@ -167,7 +211,7 @@ def _decide(
         version=version.version,
         files=tuple(file.head for file in found.files),
         issued=now,
-        expires=now + proven.lease_seconds(policy.lease_seconds),
+        expires=now + weighed.lease_seconds(proven.lease_seconds(policy.lease_seconds)),
         max_offline=policy.max_offline,
         request=digest,
         challenge=request.challenge,
@@ -187,7 +231,7 @@ def _decide(
         urls_expire=urls_expire,
         latest=Latest(version.version, version.counter, now + policy.latest_seconds),
         lease=leases.issue(lease, office.release_signers),
-        reactions=proven.reactions,
+        reactions=weighed.words(proven.reactions),
         server_time=now,
     )
     row = ReleaseRow(
@@ -200,6 +244,7 @@ def _decide(
         lease_id=lease.lease_id,
         lease_expires=lease.expires,
         created=now,
+        twin=found.twin,
     )
     return grant, row
 
@@ -230,7 +275,8 @@ def _seal(office: Office, grant: Grant, binding: Binding, found: Entitled, prove
             credential = tpm.make_credential(proven.chip.ek, name, second, office.random)
             grant = dataclasses.replace(grant, credential=credential)
         for file in found.files:
-            context = wrap_context(file.account, found.version.model, found.version.version, file.file_id)
+            version = found.version
+            context = wrap_context(file.account, version.model, version.version, file.file_id, twin=file.twin)
             secret = office.vault.unwrap(file.wrapped, context)
             keys.append(ModelKey(secret))
             wipe(secret)
@@ -242,9 +288,13 @@ def _seal(office: Office, grant: Grant, binding: Binding, found: Entitled, prove
             wipe_bytes(second)  # drawn for this release alone, so nobody else holds it
 
 
-def wrap_context(account: str | None, model: str, version: str, file_id: bytes) -> bytes:
-    """Return the associated data a MEK is wrapped with: what it belongs to, from rows, never from a header."""
-    return canonical.encode([account, model, version, canonical.to_base64url(file_id)])
+def wrap_context(account: str | None, model: str, version: str, file_id: bytes, *, twin: str | None = None) -> bytes:
+    """Return the associated data a MEK is wrapped with: what it belongs to, from rows, never from a header.
+
+    A decoy twin's key has the twin in it: nobody makes a decoy the real thing by changing rows.
+    """
+    fields: list[JsonValue] = [account, model, version, canonical.to_base64url(file_id)]
+    return canonical.encode(fields if twin is None else [*fields, twin])
 
 
 def facts(device: Device) -> str:
@@ -265,6 +315,7 @@ def _granted(
         user=caller.user.id,
         asked=request.version,
         keys=0 if grant.sealed is None else len(found.files),
+        **({} if found.twin is None else {"twin": found.twin}),
         kem=request.kem,
         platform=request.device.platform,
         client=request.device.client,

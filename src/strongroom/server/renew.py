@@ -2,8 +2,8 @@
 
 When `renew` is called, HTTP has checked sizes and schema and `identify` the token and its proof; what follows is in
 this order and no other: challenge used up · the lease is this device's · proof · orders · trust · entitlement ·
-evidence · one transaction that looks at all of it again, with the lease's new end and its audit row · answer. No key
-is touched.
+evidence · the risk engine, and orders again if it stopped the device · one transaction that looks at all of it again,
+with the lease's new end and its audit row · answer. No key is touched.
 """
 
 import hashlib
@@ -15,10 +15,12 @@ from strongroom.server import attested, challenges, entitled, wipe_orders
 from strongroom.server.attested import Attested
 from strongroom.server.audit import Event, event
 from strongroom.server.entitled import Entitled, Seen
-from strongroom.server.identify import DeviceCaller, Visit, token_refused
+from strongroom.server.identify import DeviceCaller, Visit, stopped, stops, token_refused
 from strongroom.server.office import Office
 from strongroom.server.ports import AuditEvent, OrderRow, ReleaseRow, Transaction, Version
 from strongroom.server.release import facts, refused
+from strongroom.server.watching import judging, noticing
+from strongroom.server.watching.reacting import Weighed
 from strongroom.wire import lease as leases
 from strongroom.wire import proofs, renewal
 from strongroom.wire.binding import Binding
@@ -55,26 +57,65 @@ async def renew(
         DeniedError: CHALLENGE, PROOF; NOT_FOUND for a lease that is not this device's or was reported wiped, a version
             that is revoked, a right that is gone; TOKEN for a barred device without orders, or one barred meanwhile.
         InputError: ARGUMENT if the device names another as itself.
-        RefusedError: TRUST_EXPIRED, EVIDENCE, ATTESTATION_NEEDED; ORDER_PENDING if an order came in this moment.
+        RefusedError: TRUST_EXPIRED, EVIDENCE, ATTESTATION_NEEDED; ORDER_PENDING if an order came in this moment;
+            RESTRICTED for who is stopped and was ordered nothing; RATE_LIMITED.
         StoreError: DATABASE.
     """
     try:
         record = await challenges.use(office, caller, request.challenge, challenges.RENEW, visit)
         held = await _look_up(office, caller, lease_id, request.version, visit)
         binding = _check_proof(caller, request, record.model, held.version, visit)
-        given = await _give_orders(office, caller, held, request, body, visit) if held.ordered else None
+        halted = stops(caller.device, caller.user, caller.account)
+        if halted:  # perhaps with its user, and nobody has ordered anything yet
+            await judging.order_stopped(office, caller.device.id, visit)
+        given = await _give_orders(office, caller, held, request, body, visit) if held.ordered or halted else None
         if given is not None:
             return given
+        if halted:
+            raise stopped(caller.device.id)
         if caller.barred:
             raise token_refused()
-        check_fresh(office.trust, visit.now)
-        found = await _judge(office, caller, held, visit)
-        model = held.version.model
-        proven = await attested.judged(office, caller.device.id, model, request.evidence, binding, visit)
-        return await _give_lease(office, caller, held, found, proven, request, body, visit=visit)
+        weighed, right = await _weighed(office, caller, held, request, binding, visit)
+        if right is None:
+            given = await _give_orders(office, caller, held, request, body, visit)
+            if given is None:
+                raise stopped(caller.device.id)
+            return given
+        answer = await _give_lease(office, caller, held, *right, request, body, weighed=weighed, visit=visit)
     except StrongroomError as error:
         await refused(office, Event.LEASE_REFUSED, caller, lease_id, error, visit)
         raise
+    await weighed.hold_back(office)
+    return answer
+
+
+async def _weighed(
+    office: Office, caller: DeviceCaller, held: _Held, request: RenewRequest, binding: Binding, visit: Visit
+) -> tuple[Weighed, tuple[Entitled, Attested] | None]:
+    """Judge right and evidence, and let the risk engine weigh them; None instead of them for who is stopped by that.
+
+    A step-up is not asked for here: it comes with the next keys, and until then the lease is short.
+    """
+    model = held.version.model
+    notice = noticing.of_device(office, caller, visit, request.device, request.signals, model)
+    try:
+        check_fresh(office.trust, visit.now)
+        found = await _judge(office, caller, held, visit)
+        proven = await attested.judged(office, caller.device.id, model, request.evidence, binding, visit)
+    except StrongroomError as error:
+        weighed = await judging.refused(office, notice, error, judging.RENEWAL)
+        if weighed.restricted:
+            return weighed, None
+        raise
+    notice = noticing.proven(notice, proven)
+    decoy = held.row.twin is not None  # what is real goes, even where the next keys would be a decoy's
+    weighed = await judging.judged(office, notice, judging.RENEWAL, deceivable=decoy)
+    if weighed.restricted:
+        return weighed, None
+    await weighed.slow(office, notice)
+    if weighed.attested:
+        await judging.stepped_up(office, notice)
+    return weighed, (found, proven)
 
 
 async def _look_up(office: Office, caller: DeviceCaller, lease_id: str, selector: str, visit: Visit) -> _Held:
@@ -128,7 +169,7 @@ def _check_proof(
 async def _judge(office: Office, caller: DeviceCaller, held: _Held, visit: Visit) -> Entitled:
     found = await entitled.judge(office, caller, held.seen, held.version.model, visit.now, selector=None)
     _refuse_ended(held.row, held.row.lease_id)
-    return found
+    return entitled.released(found, held.row.twin)
 
 
 def _refuse_ended(row: ReleaseRow | None, lease_id: str) -> None:
@@ -164,6 +205,7 @@ async def _give_lease(
     request: RenewRequest,
     body: bytes,
     *,
+    weighed: Weighed,
     visit: Visit,
 ) -> RenewAnswer:
     newest = await _latest(office, caller, held, request.version, visit)
@@ -175,13 +217,14 @@ async def _give_lease(
         version=found.version.version,
         files=tuple(file.head for file in found.files),
         issued=visit.now,
-        expires=visit.now + proven.lease_seconds(office.policy.lease_seconds),
+        expires=visit.now + weighed.lease_seconds(proven.lease_seconds(office.policy.lease_seconds)),
         max_offline=office.policy.max_offline,
         request=hashlib.sha256(body).digest(),
         challenge=request.challenge,
     )
     signed = leases.issue(lease, office.release_signers)
-    answer = _answer(office, caller, held, newest, request, body, visit, lease=signed, reactions=proven.reactions)
+    words = weighed.words(proven.reactions)
+    answer = _answer(office, caller, held, newest, request, body, visit, lease=signed, reactions=words)
     async with office.ledger.begin() as tx:
         await wipe_orders.refuse_pending(tx, caller.device.id, found.version.model, visit.now)  # one may just have come
         await entitled.still(tx, office, caller, found, visit.now, selector=None)

@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from strongroom.errors import Code, SetupError
+from strongroom.server.alerts.webhook import URL_RULE as WEBHOOK_RULE
+from strongroom.server.alerts.webhook import is_url
+from strongroom.server.limits.addresses import Network, read_networks
+from strongroom.server.limits.quota import RELEASES_PER_DAY
+from strongroom.server.limits.rates import RateTable, Route, read_rates, rule_of, write_rates
 from strongroom.server.policy import MAX_URL_SECONDS, MAX_USER_TOKEN_SECONDS, Policy
+from strongroom.server.watch import EVENT_DAYS
 
 FILE_NAME = "strongroom.toml"
 PREFIX = "STRONGROOM_"
@@ -28,6 +34,8 @@ OTHER_VARIABLES = frozenset({"ADMIN_TOKEN", "CONFIG", "DIR", "HOME", "TOKEN", "T
 
 _DAY = 86_400
 _DEFAULTS = Policy()
+_RATES = {f"rate_{route}": route for route in Route}
+_RULES = {"alert_url": WEBHOOK_RULE, "trusted_proxies": "text of networks between blanks: '10.1.0.0/16 fd00:1::/32'"}
 _TOML_TWICE = ("Cannot overwrite", "Cannot declare", "Duplicate")  # how tomllib begins to say so
 _TOML_PLACE = re.compile(r"\(at line (\d+), column \d+\)")
 _ORIGIN = re.compile(r"https://(?:[a-z0-9.-]{1,253}|\[[0-9a-f:]{2,45}\])(?::[0-9]{1,5})?\Z")
@@ -36,6 +44,12 @@ _ORIGIN = re.compile(r"https://(?:[a-z0-9.-]{1,253}|\[[0-9a-f:]{2,45}\])(?::[0-9
 def _https(url: str) -> str:
     if not _ORIGIN.match(url):
         raise ValueError("must be https://HOST or https://HOST:PORT in lower case, without a path")
+    return url
+
+
+def _webhook(url: str | None) -> str | None:
+    if url is not None and not is_url(url):
+        raise ValueError(WEBHOOK_RULE)
     return url
 
 
@@ -70,6 +84,7 @@ class Settings(BaseSettings):
     passphrase_file: Path | None = None
     trust: Path = Path("trust.json")
     attestation: Path = Path("attestation.toml")
+    risk: Path = Path("risk.toml")
     tls_certificate: Path = Path("tls/server.pem")
     tls_key: Path = Path("tls/server.key")
 
@@ -83,12 +98,43 @@ class Settings(BaseSettings):
     order_seconds: int = Field(_DEFAULTS.order_seconds, ge=60, le=366 * _DAY)
     user_token_seconds: int = Field(_DEFAULTS.user_token_seconds, ge=1, le=MAX_USER_TOKEN_SECONDS)
 
+    rate_challenge: str = write_rates(Route.CHALLENGE)
+    rate_enrol: str = write_rates(Route.ENROL)
+    rate_release: str = write_rates(Route.RELEASE)
+    rate_urls: str = write_rates(Route.URLS)
+    rate_renew: str = write_rates(Route.RENEW)
+    rate_receipt: str = write_rates(Route.RECEIPT)
+    rate_object: str = write_rates(Route.OBJECT)
+    rate_public: str = write_rates(Route.PUBLIC)
+    rate_admin_read: str = write_rates(Route.ADMIN_READ)
+    rate_admin_write: str = write_rates(Route.ADMIN_WRITE)
+    releases_per_day_per_account: int = Field(RELEASES_PER_DAY, ge=1, le=1_000_000_000)
+    trusted_proxies: str = ""
+
+    alert_url: Annotated[str | None, AfterValidator(_webhook)] = None
+    alert_secret_file: Path | None = None
+    alert_ca_file: Path | None = None
+
+    risk_event_days: int = Field(EVENT_DAYS, ge=1, le=3660)
+
     keep_free_bytes: int = Field(256 * 2**20, ge=0, le=2**53 - 1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     _directory: Path = PrivateAttr(default=Path())
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _unknown: tuple[str, ...] = PrivateAttr(default=())
+
+    @field_validator(*_RATES)
+    @classmethod
+    def _rates(cls, value: str, info: ValidationInfo) -> str:
+        read_rates(_RATES[info.field_name or ""], value)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        read_networks(value)
+        return value
 
     @property
     def directory(self) -> Path:
@@ -118,6 +164,14 @@ class Settings(BaseSettings):
             name: Origin("" if value is None else _without_password(str(value)), self._origins.get(name, "default"))
             for name, value in shown.items()
         }
+
+    def rates(self) -> RateTable:
+        """Return how many requests a minute are served, by class of route and kind of caller."""
+        return {route: read_rates(route, getattr(self, name)) for name, route in _RATES.items()}
+
+    def proxies(self) -> tuple[Network, ...]:
+        """Return the networks of proxies that are believed."""
+        return read_networks(self.trusted_proxies)
 
     def policy(self) -> Policy:
         """Return the lifetimes as the use cases take them."""
@@ -248,6 +302,10 @@ def _not_allowed(name: str, where: str) -> SetupError:
 def _rule(name: str) -> str:
     """Say in words what a setting may be."""
     field = Settings.model_fields[name]
+    if name in _RATES:
+        return rule_of(_RATES[name])
+    if name in _RULES:
+        return _RULES[name]
     if field.annotation is int:
         low = next(one.ge for one in field.metadata if hasattr(one, "ge"))
         high = next(one.le for one in field.metadata if hasattr(one, "le"))

@@ -48,12 +48,14 @@ class Claims:
         subject: id of the user or the device.
         jkt: RFC 7638 thumbprint of the key the token is bound to; None for a user token.
         expires: Unix seconds.
+        issued: Unix seconds; of a device token, when the device last enrolled with the user's token.
     """
 
     scope: str
     subject: str
     jkt: str | None
     expires: int
+    issued: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class TokenIssuer:
         if claims["scope"] not in (USER, DEVICE) or (claims["scope"] == DEVICE) != (claims["cnf"] is not None):
             raise _refused()
         jkt = claims["cnf"]["jkt"] if claims["cnf"] else None
-        return Claims(claims["scope"], claims["sub"], jkt, claims["exp"])
+        return Claims(claims["scope"], claims["sub"], jkt, claims["exp"], claims["iat"])
 
     def _issue(
         self, scope: str, subject: str, jkt: str | None, now: int, seconds: int, random: Callable[[int], bytes]

@@ -13,6 +13,6 @@ async def may_write(office: Office, object_name: str) -> None:
         StoreError: DATABASE.
     """
     async with office.ledger.begin() as tx:
-        version = await tx.version_of_object(object_name)
-    if version is None or version.state != UPLOADING:
+        awaited = await tx.twin_of_object(object_name) or await tx.version_of_object(object_name)
+    if awaited is None or awaited.state != UPLOADING:
         raise InputError(Code.CONFLICT, "nothing waits for this upload any more", where=f"object {object_name}")

@@ -23,6 +23,7 @@ from strongroom.wire.orders import ORDERS, Order
 
 IN_ONE_ANSWER = 16  # orders a renewal carries at most; a device with no lease left cannot ask for more
 AT_ONCE = 200  # devices that one request gives orders to; the next request goes on behind the last one
+RISK = "risk"  # stands where an operator's id does in orders that the risk engine gave
 MOST_HELD = 1000  # versions of one device that are looked at
 
 _MAX_SIGNED = 65_536  # characters of one order's JWS
@@ -165,16 +166,39 @@ async def _on_device(office: Office, operator: Operator, device: str, wanted: Wi
         row = await tx.device(device)
         if row is None:
             raise DeniedError(Code.NOT_FOUND, "there is no such device", where=device)
-        held = _newest_of_each(await tx.holdings(device, limit=MOST_HELD), wanted)
-        if not held:
-            step = f"see what it holds: strongroom device show {device}"
-            raise DeniedError(Code.NOT_FOUND, "this device holds nothing of it", where=device, next_step=step)
-        pending: dict[str, OrderRow] = {}
-        for model in {one.model for one in held}:
-            pending |= {order.version_id: order for order in await tx.pending_orders(device, model, now=visit.now)}
-        made = await _make(office, tx, operator, [one for one in held if one.version_id not in pending], visit)
+        orders = await order_device(office, tx, operator.id, wanted, device, visit)
+    if not orders:
+        step = f"see what it holds: strongroom device show {device}"
+        raise DeniedError(Code.NOT_FOUND, "this device holds nothing of it", where=device, next_step=step)
+    return Ordered(tuple(orders), None)
+
+
+async def order_device(
+    office: Office, tx: Transaction, by: str, wanted: Wipe, device: str, visit: Visit
+) -> list[OrderRow]:
+    """Order that a device wipe what fits of what it holds, in a transaction of the caller's, who has asked who may.
+
+    Args:
+        office: signs the orders.
+        tx: what else follows from them is written in it as well.
+        by: an operator's id, or RISK.
+        wanted: what of it.
+        device: its id.
+        visit: time and reference.
+
+    Returns:
+        The orders in force, those that waited already among them; [] if the device holds nothing of it.
+
+    Raises:
+        StoreError: DATABASE.
+    """
+    held = _newest_of_each(await tx.holdings(device, limit=MOST_HELD), wanted)
+    pending: dict[str, OrderRow] = {}
+    for model in {one.model for one in held}:
+        pending |= {order.version_id: order for order in await tx.pending_orders(device, model, now=visit.now)}
+    made = await _make(office, tx, by, [one for one in held if one.version_id not in pending], visit)
     there = {order.version_id: order for order in made} | pending
-    return Ordered(tuple(there[one.version_id] for one in held), None)
+    return [there[one.version_id] for one in held]
 
 
 async def _everywhere(
@@ -185,7 +209,7 @@ async def _everywhere(
         if row is None:
             raise DeniedError(Code.NOT_FOUND, "there is no such version", where=f"{model}@{version}")
         held = await tx.holders(row.id, now=visit.now, after=after, limit=AT_ONCE)
-        made = await _make(office, tx, operator, held, visit)
+        made = await _make(office, tx, operator.id, held, visit)
     return Ordered(tuple(made), held[-1].device if len(held) == AT_ONCE else None)
 
 
@@ -199,18 +223,16 @@ def _newest_of_each(held: Sequence[Holding], wanted: Wipe) -> list[Holding]:
     return found
 
 
-async def _make(
-    office: Office, tx: Transaction, operator: Operator, held: Sequence[Holding], visit: Visit
-) -> list[OrderRow]:
+async def _make(office: Office, tx: Transaction, by: str, held: Sequence[Holding], visit: Visit) -> list[OrderRow]:
     made = []
     for one in held:
-        row = _order(office, operator, one, visit)
+        row = _order(office, by, one, visit)
         await tx.add_order(row)
         await tx.add_audit(
             event(
                 Event.WIPE_ORDERED,
                 at=visit.now,
-                actor=operator.id,
+                actor=by,
                 subject=row.device,
                 order=row.id,
                 version=f"{row.model}@{row.version}",
@@ -222,7 +244,7 @@ async def _make(
     return made
 
 
-def _order(office: Office, operator: Operator, held: Holding, visit: Visit) -> OrderRow:
+def _order(office: Office, by: str, held: Holding, visit: Visit) -> OrderRow:
     order = Order(
         order_id=office.new_id("ord"),
         device=held.thumbprint,
@@ -243,5 +265,5 @@ def _order(office: Office, operator: Operator, held: Holding, visit: Visit) -> O
         signed=encode(list(orders.issue(order, office.order_signers))).decode("ascii"),
         issued=order.issued,
         expires=order.expires,
-        operator=operator.id,
+        operator=by,
     )

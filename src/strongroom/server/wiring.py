@@ -9,6 +9,10 @@ from pathlib import Path
 import structlog
 
 from strongroom.errors import Code, SetupError, StrongroomError
+from strongroom.risk.defaults import default_rules
+from strongroom.risk.rules import Rules
+from strongroom.risk.rules_file import read_rules
+from strongroom.server.alerts.webhook import MAX_AUTHORITIES, MAX_SECRET_FILE, Webhook, read_secrets, tls_context
 from strongroom.server.attestation import Attestation
 from strongroom.server.attestation.google_account import read_account
 from strongroom.server.attestation.google_play import GooglePlay
@@ -17,17 +21,20 @@ from strongroom.server.counters.memory import MemoryCounters
 from strongroom.server.ledger import current, head
 from strongroom.server.ledger.engine import EMPTY_STEP, place, read_url, sqlite_url
 from strongroom.server.ledger.sql import SqlLedger
+from strongroom.server.limits.memory import in_memory
 from strongroom.server.office import Office
 from strongroom.server.settings import Settings
 from strongroom.server.stores.folder import FolderStore
 from strongroom.server.tokens import TokenIssuer
 from strongroom.server.vaults.keyring import Keyring
 from strongroom.server.vaults.keyring_file import KEY_FILE_SIZE, MAX_FILE, KeyFile, Passphrase, open_keyring
+from strongroom.server.watch import RulesInForce, Watch
 from strongroom.signing import Role, SigningKey
 from strongroom.wire import trust as trust_file
 from strongroom.wire.trust import Trust
 
 MAX_PASSPHRASE = 1024  # bytes
+MAX_RULES = 1_048_576  # bytes of risk.toml
 
 _log = structlog.get_logger(__name__)
 
@@ -101,11 +108,55 @@ def open_office(
         trust_documents=documents,
         policy=settings.policy(),
         attestation=attestation,
+        limits=in_memory(
+            now, settings.rates(), trusted=settings.proxies(), releases_per_day=settings.releases_per_day_per_account
+        ),
+        watch=open_watch(settings),
         public_url=settings.public_url,
         admin_url=settings.admin_url,
         now=now,
         random=random,
     )
+
+
+def open_watch(settings: Settings) -> Watch:
+    """Read the rules of the risk engine; a strongroom from before it had them goes by the shipped ones.
+
+    Raises:
+        SetupError: CONFIG with file and line, NOT_INITIALISED or PERMISSIONS.
+    """
+    path = settings.resolve(settings.risk)
+
+    def read() -> Rules:
+        if settings.origins()["risk"].origin == "default" and not path.exists():
+            return default_rules()
+        try:
+            return read_rules(_read(path, MAX_RULES).decode("utf-8"), str(path))
+        except UnicodeDecodeError:
+            step = "is this the right file?"
+            raise SetupError(Code.CONFIG, "not UTF-8 text", where=str(path), next_step=step) from None
+
+    return Watch(RulesInForce(read(), read, str(path)), event_days=settings.risk_event_days)
+
+
+def open_webhook(settings: Settings) -> Webhook | None:
+    """Return where alerts go; None if no alert_url is set.
+
+    Raises:
+        SetupError: NOT_INITIALISED, CONFIG or PERMISSIONS.
+    """
+    if settings.alert_url is None:
+        return None
+    if settings.alert_secret_file is None:
+        what, step = "alert_url is set, and nothing signs", "set alert_secret_file: see docs/how-to/webhook.md"
+        raise SetupError(Code.CONFIG, what, where=str(settings.config), next_step=step)
+    path = settings.resolve(settings.alert_secret_file)
+    secrets = read_secrets(_read_secret(path, MAX_SECRET_FILE), where=str(path))
+    if settings.alert_ca_file is None:
+        return Webhook(settings.alert_url, secrets, tls_context(None))
+    believed = settings.resolve(settings.alert_ca_file)
+    pem = _read(believed, MAX_AUTHORITIES).decode("ascii", "replace")
+    return Webhook(settings.alert_url, secrets, tls_context(pem, where=str(believed)))
 
 
 def open_attestation(settings: Settings, *, now: Callable[[], int] = wall_clock) -> Attestation:
@@ -151,6 +202,10 @@ def _warn(settings: Settings, trust: Trust, attestation: Attestation, now: int) 
     for path in written_by_others(rules, attestation.policies.sources):
         what = "others may write this, and so say what devices must prove"
         _log.warning(what, where=str(path), next=f"run: chmod go-w {path}")
+    watched = settings.resolve(settings.risk)
+    if watched.exists() and watched.stat().st_mode & 0o022:
+        what = "others may write this, and so say who is stopped"
+        _log.warning(what, where=str(watched), next=f"run: chmod go-w {watched}")
     for unknown in settings.unknown_variables():
         _log.warning(unknown)
 

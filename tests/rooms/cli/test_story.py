@@ -144,6 +144,24 @@ def test_no_secret_on_the_server_is_the_model(published):
                 assert b"not a real model" not in file.read()
 
 
+def test_a_decoy_twin_is_published_beside_its_version_and_shows_nowhere(published):
+    """Of the same name and size; another size is refused with the difference."""
+    shown = published.json("model", "show", "digits")
+    folder = published.directory / "decoy"
+    folder.mkdir()
+    (folder / "model.bin").write_bytes(MODEL[::-1])
+    done = published.json("model", "publish", "decoy/model.bin", "--decoy-of", "digits@1.0")
+    assert [done[key] for key in ("epoch", "counter", "size")] == [
+        published.published[key] for key in ("epoch", "counter", "size")
+    ]
+    assert done["file_id"] != published.published["file_id"]
+    assert published.json("model", "show", "digits") == shown
+    (folder / "model.bin").write_bytes(MODEL + b"!")
+    error = published.json("model", "publish", "decoy/model.bin", "--decoy-of", "digits@1.0", code=2)["error"]
+    assert error["code"] == "conflict"  # it has one
+    assert published.json("run", "digits@1.0")["files"][0]["sha256"] == hashlib.sha256(MODEL).hexdigest()
+
+
 def test_conflicts_say_what(published):
     error = published.json("account", "add", "ada", code=2)["error"]
     assert error["code"] == "conflict"

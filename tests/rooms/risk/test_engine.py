@@ -89,6 +89,16 @@ def test_clones_with_one_id_are_high_the_second_day():
     assert last.band == "high"
 
 
+def test_three_phones_restored_one_from_the_other_and_used_in_turns_are_no_clones():
+    life = Life()
+    life.settle()
+    for n in range(24):
+        decision = life.session(key=f"k{n % 3}", device_id="id-k1")
+        assert "device_clones" not in decision.hits
+        life.wait(2 * HOUR)
+    assert set(life.bands) == {"none"}
+
+
 def test_an_id_that_many_users_bear_identifies_nobody():
     life = Life()
     for n in range(6):
@@ -228,6 +238,7 @@ class TestStops:
         for n in range(20):
             assert life.say("honeypot", None, None, device_id=f"d{n}", decoy="endpoint").band == "none"
         assert not [entity for entity in life.states if entity.kind in (Kind.USER, Kind.KEY)]
+        assert life.say("honeypot", None, "nobody's", decoy="endpoint").band == "none"
 
     def test_unavailable_is_never_a_stop_and_one_fail_is_none(self):
         life = Life()

@@ -100,6 +100,7 @@ def test_evidence_never_exceeds_its_cap_nor_grows_by_waiting(hits, half_life):
     for amount, wait in hits:
         now += wait
         charge(bearer, tag, amount, half_life, cap, now)
+        assert bearer.evidence[tag][0] <= cap
         held = sum(left for _, left in points(bearer, {tag: (half_life, cap)}, now))
         later = sum(left for _, left in points(bearer, {tag: (half_life, cap)}, now + 60))
         assert 0 <= later <= held <= cap

@@ -16,6 +16,7 @@ from strongroom.attest.verdict import Reaction, Refusal
 from strongroom.errors import Code, UnreachableError
 from strongroom.server.attestation.rations import MOST, SECONDS
 from strongroom.wire.messages import Evidence
+from watched_offices import calm
 
 OTHER_APP, BETA = "TEAM123456.com.example.other", "com.example.beta"
 
@@ -161,7 +162,7 @@ def test_garbage_costs_no_call_to_google(token: bytes) -> None:
         refused(await ada.release(lambda _: (Evidence("play", jwe(GOOD | {"kid": "1", "new": 2})),)), "evidence")
         assert google.packages == [PACKAGE]  # by its form it may be one, whatever else its header says
 
-    run(story, attestation=office("play", decoder=google, play=play(PACKAGE)))
+    run(story, attestation=office("play", decoder=google, play=play(PACKAGE)), watch=calm())
 
 
 def test_one_device_does_not_use_up_what_google_answers_in_a_day() -> None:
@@ -186,7 +187,7 @@ def test_one_device_does_not_use_up_what_google_answers_in_a_day() -> None:
         bench.clock.advance(SECONDS)
         assert (await ada.release(standard(ada))).status_code == 200
 
-    run(story, attestation=office("play", decoder=google, play=play(PACKAGE)))
+    run(story, attestation=office("play", decoder=google, play=play(PACKAGE)), watch=calm())
 
 
 def test_enrolments_of_one_user_are_counted_together() -> None:
@@ -201,4 +202,4 @@ def test_enrolments_of_one_user_are_counted_together() -> None:
             assert response.status_code == (403 if n < MOST else 201)
         assert len(google.packages) == MOST
 
-    run(story, attestation=office("play", decoder=google, play=play(PACKAGE)))
+    run(story, attestation=office("play", decoder=google, play=play(PACKAGE)), watch=calm())

@@ -28,6 +28,7 @@ NOW = 1_800_000_000
 FILES = {
     "strongroom.toml",
     "attestation.toml",
+    "risk.toml",
     "database/strongroom.db",
     "keys/keyring.json",
     "keys/vault.key",

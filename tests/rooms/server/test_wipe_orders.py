@@ -20,6 +20,7 @@ from strongroom.signing import ED25519, ES256, Principal, Role, SigningKey
 from strongroom.wire import orders
 from strongroom.wire import trust as trust_file
 from strongroom.wire.messages import Lease
+from watched_offices import calm
 
 PAGE = 20  # devices that one request orders, in the test of pages
 
@@ -353,7 +354,7 @@ def test_one_answer_carries_all_orders_of_a_model() -> None:
             assert (await device.try_receipt(order.order_id, device.receipt(order, orders.ABSENT))).status_code == 200
         assert (await device.try_release()).status_code == 200
 
-    run(story)
+    run(story, watch=calm())
 
 
 @pytest.mark.parametrize(

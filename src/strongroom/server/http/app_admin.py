@@ -13,13 +13,16 @@ from strongroom.canonical import JsonValue, to_base64url
 from strongroom.server import accounts, catalogue, publish, versions
 from strongroom.server.accounts import Right
 from strongroom.server.checking import Background
-from strongroom.server.http import admin_devices, bodies, callers
+from strongroom.server.http import admin_decoys, admin_devices, admin_risk, admin_twins, bodies, callers
 from strongroom.server.http import admin_shapes as shapes
 from strongroom.server.http.admin_routes import OPERATOR, after, getting, posting
+from strongroom.server.http.aftermath import Aftermath
 from strongroom.server.http.described import HEALTH, described, secured
 from strongroom.server.http.health import health
 from strongroom.server.http.problems import Guard, on_http_exception
+from strongroom.server.http.turnstile import Turnstile
 from strongroom.server.identify import Visit
+from strongroom.server.limits.rates import admin_route
 from strongroom.server.office import Office
 from strongroom.server.ports import Operator
 from strongroom.server.publish import Deposit, DepositedFile
@@ -37,13 +40,18 @@ def create_admin_app(office: Office, background: Background) -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,
     )
+    app.add_middleware(Turnstile, office=office, route=admin_route)
     app.add_middleware(Guard, office=office, explain=True)
+    app.add_middleware(Aftermath, office=office, base=office.admin_url)
     app.add_exception_handler(HTTPException, on_http_exception)
     _add_people(app, office)
     _add_entitlements(app, office)
     admin_devices.add_routes(app, office)
+    admin_risk.add_routes(app, office)
+    admin_decoys.add_routes(app, office)
     _add_catalogue(app, office)
     _add_publishing(app, office, background)
+    admin_twins.add_routes(app, office, background)
     return app
 
 

@@ -13,14 +13,20 @@ from starlette.exceptions import HTTPException
 from strongroom.errors import Code, DeniedError, InputError, IntegrityError
 from strongroom.server import activations, challenges, enrol, links, receipts, release, renew
 from strongroom.server.http import bodies, callers, objects
+from strongroom.server.http.aftermath import Aftermath
+from strongroom.server.http.decoy_routes import DecoyRoutes
 from strongroom.server.http.described import HEALTH, described, secured
 from strongroom.server.http.health import health
 from strongroom.server.http.problems import Guard, on_http_exception
+from strongroom.server.http.turnstile import Turnstile
 from strongroom.server.identify import Caller, UserCaller, Visit
+from strongroom.server.limits.rates import device_route
 from strongroom.server.office import Office
 from strongroom.server.ports import ServedObjects
+from strongroom.server.watching import appealing
 from strongroom.shapes import Integer
 from strongroom.wire.activation import ActivationAnswer, ActivationRequest
+from strongroom.wire.appeal import AppealAnswer, AppealRequest
 from strongroom.wire.messages import (
     ChallengeAnswer,
     ChallengeRequest,
@@ -63,14 +69,19 @@ def create_device_app(office: Office) -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,
     )
+    app.add_middleware(Turnstile, office=office, route=device_route)
     app.add_middleware(Guard, office=office, explain=False)
     app.add_exception_handler(HTTPException, on_http_exception)
     _add_devices(app, office)
     _add_releases(app, office)
     _add_leases(app, office)
+    _add_appeals(app, office)
     _add_public(app, office)
     if isinstance(office.store, ServedObjects):
         _add_objects(app, office, office.store)
+    decoys = DecoyRoutes(app, office, _message)
+    decoys.renew()
+    app.add_middleware(Aftermath, office=office, base=office.public_url, routes=decoys.renew)  # outermost
     return app
 
 
@@ -160,6 +171,17 @@ def _add_leases(app: FastAPI, office: Office) -> None:
         return _answer(await receipts.take_receipt(office, caller, order_id, asked, _visit(office, request)))
 
 
+def _add_appeals(app: FastAPI, office: Office) -> None:
+    appeals = described(body=AppealRequest.SHAPE, answer=AppealAnswer.SHAPE, status=201, security=("device", "proof"))
+
+    @app.post("/v1/appeals", status_code=201, openapi_extra=appeals, response_class=Response)
+    async def post_appeal(request: Request) -> Response:
+        """Ask to be let in again, as a device that is stopped; a person reads it, and nothing changes before."""
+        caller = await callers.device(office, request, _visit(office, request), even_barred=True)
+        asked, _ = await _message(request, AppealRequest)
+        return _answer(await appealing.appeal(office, caller, asked, _visit(office, request)), 201)
+
+
 def _add_public(app: FastAPI, office: Office) -> None:
     documents = described(answer=TrustAnswer.SHAPE, query={"from": Integer(0, 999_999_999)})
 
@@ -202,9 +224,11 @@ async def _message(request: Request, kind: type[_Asked]) -> tuple[_Asked, bytes]
     """Read and check a message: type, size, number of marks, canonical JSON, shape; in this order."""
     body = await bodies.read(request, kind.LIMIT, marks=MAX_MARKS)
     try:
-        return kind.from_bytes(body), body
+        message = kind.from_bytes(body)
     except IntegrityError as error:  # in a request it is the sender's input, not an attack on anybody's bytes
         raise InputError(error.code, error.what, where=error.where) from None
+    request.state.message = message  # for `aftermath`
+    return message, body
 
 
 def _visit(office: Office, request: Request) -> Visit:

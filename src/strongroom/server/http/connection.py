@@ -5,7 +5,6 @@ a connection lives from one whole request head to the next by a clock that no si
 """
 
 import asyncio
-import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
@@ -21,6 +20,7 @@ from uvicorn.server import ServerState
 from strongroom.errors import Code, InputError, StrongroomError, UnreachableError
 from strongroom.server.http.problems import SECURITY, problem_response
 from strongroom.server.http.strict import BAD_REQUEST, HEADERS_TOO_LARGE, TARGET_TOO_LONG, StrictConnection
+from strongroom.server.limits.addresses import of_one_hand
 
 HEAD_SECONDS = 10  # for a whole request head to arrive, from the connection or the last answer on
 MAX_CONNECTIONS = 1000  # at once and listener
@@ -31,7 +31,6 @@ LINGER_BYTES = 65_536  # of such a body that are read and thrown away
 
 _ANSWERING = (h11.SEND_RESPONSE, h11.SEND_BODY)  # states of ours
 _ENDED = (h11.IDLE, h11.DONE, h11.MUST_CLOSE, h11.CLOSED)  # states of a client that has nothing left to send
-_NETWORK = 64  # bits of an IPv6 address: every host may choose the others by itself
 _CODES = {TARGET_TOO_LONG: Code.TOO_LARGE, HEADERS_TOO_LARGE: Code.TOO_LARGE}
 
 
@@ -196,16 +195,6 @@ class Connection(H11Protocol):
             await app(scope, receive, say)
 
         return told
-
-
-def of_one_hand(host: str) -> str:
-    """Return what addresses of one client have in common."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address, _NETWORK), strict=False))
 
 
 class _Lingering(asyncio.Transport):

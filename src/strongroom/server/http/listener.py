@@ -13,8 +13,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from strongroom.errors import Code, SetupError
-from strongroom.server.http.connection import HEAD_SECONDS, MAX_CONNECTIONS, MAX_PER_ADDRESS, Connection, of_one_hand
+from strongroom.server.http.connection import HEAD_SECONDS, MAX_CONNECTIONS, MAX_PER_ADDRESS, Connection
 from strongroom.server.http.strict import MAX_HEADERS
+from strongroom.server.limits.addresses import of_one_hand
 
 KEEP_ALIVE = 10  # seconds an idle connection stays
 GRACE = 10  # seconds that running requests get when the process is asked to end

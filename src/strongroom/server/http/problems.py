@@ -25,6 +25,7 @@ from strongroom.errors import (
     StrongroomError,
     UnreachableError,
 )
+from strongroom.server.limits import LimitedError
 from strongroom.server.office import Office
 from strongroom.wire.problems import MEDIA_TYPE, REFUSALS, TYPE_PREFIX
 
@@ -127,6 +128,8 @@ def problem_response(error: StrongroomError, reference: str, *, explain: bool, s
         response.headers["WWW-Authenticate"] = 'DPoP algs="ES256 Ed25519"' if not explain else "Bearer"
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = "5"
+    if isinstance(error, LimitedError):
+        response.headers["Retry-After"] = str(error.seconds)
     return response
 
 

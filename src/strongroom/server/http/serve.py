@@ -16,6 +16,8 @@ import structlog
 
 from strongroom import canonical
 from strongroom.canonical import JsonValue
+from strongroom.server.alerts.delivery import Delivery
+from strongroom.server.alerts.webhook import Webhook
 from strongroom.server.audit import configure_logging
 from strongroom.server.checking import Background
 from strongroom.server.governed import governed
@@ -26,7 +28,9 @@ from strongroom.server.http.listener import Listener, Server, bound
 from strongroom.server.office import Office
 from strongroom.server.ports import LeavesParts
 from strongroom.server.settings import Settings
-from strongroom.server.wiring import open_office
+from strongroom.server.traps.keeper import Keeper
+from strongroom.server.watching.reloading import reload_rules
+from strongroom.server.wiring import open_office, open_webhook
 
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +48,7 @@ def serve(settings: Settings, *, passphrase: bytes | None = None) -> None:
         IntegrityError: trust.json is not genuine.
     """
     configure_logging(settings.log_level)
+    webhook = open_webhook(settings)
     office = open_office(settings, passphrase=passphrase)
     for odd in governed(settings, office.attestation.policies).odd:
         _log.warning(odd, where=str(settings.resolve(settings.attestation)))
@@ -53,13 +58,20 @@ def serve(settings: Settings, *, passphrase: bytes | None = None) -> None:
         device=Listener(settings.device_host, settings.device_port),
         admin=Listener(settings.admin_host, settings.admin_port),
         tls=tls,
+        webhook=webhook,
     )
 
 
 def run(
-    office: Office, *, device: Listener, admin: Listener, tls: Tls, ready: Callable[[str], None] | None = None
+    office: Office,
+    *,
+    device: Listener,
+    admin: Listener,
+    tls: Tls,
+    ready: Callable[[str], None] | None = None,
+    webhook: Webhook | None = None,
 ) -> None:
-    """Serve an office until SIGTERM or SIGINT; running requests are finished first.
+    """Serve an office until SIGTERM or SIGINT; running requests are finished first. SIGHUP reads risk.toml again.
 
     Args:
         office: what to serve.
@@ -67,6 +79,7 @@ def run(
         admin: where the admin API listens.
         tls: for both.
         ready: called with the ready line instead of writing it to standard error.
+        webhook: where alerts go; without it they are log lines only.
 
     Raises:
         SetupError: CONFIG, if an address cannot be used or devices would refuse the certificate; PERMISSIONS, if others
@@ -77,7 +90,7 @@ def run(
     check_certificate(tls, office)
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(bound(one)) for one in (device, admin)]
-        asyncio.run(_serve(office, context, sockets, (device.host, admin.host), ready or _write_line))
+        asyncio.run(_serve(office, context, sockets, (device.host, admin.host), ready or _write_line, webhook))
 
 
 async def _serve(
@@ -86,19 +99,24 @@ async def _serve(
     sockets: list[socket.socket],
     hosts: tuple[str, str],
     ready: Callable[[str], None],
+    webhook: Webhook | None,
 ) -> None:
-    background = Background(office)
+    background, alerts, decoys = Background(office), Delivery(office, webhook), Keeper(office)
     apps = (create_device_app(office), create_admin_app(office, background))
     servers = [Server(app, context, lambda: office.new_id("ref")) for app in apps]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, servers)
+    reloads: set[asyncio.Task[bool]] = set()
+    loop.add_signal_handler(signal.SIGHUP, _reload, office, loop, reloads)
     running = [loop.create_task(one.serve(sockets=[at])) for one, at in zip(servers, sockets, strict=True)]
     listening = loop.create_task(_all_listening(servers))
     try:
         if isinstance(office.store, LeavesParts):
             office.store.drop_unfinished()
         await background.resume()
+        alerts.start()
+        decoys.start()
         await asyncio.wait([listening, *running], return_when=asyncio.FIRST_COMPLETED)
         if listening.done():
             ready(_ready_line(sockets, hosts))
@@ -106,8 +124,10 @@ async def _serve(
     finally:
         listening.cancel()
         _stop(servers)
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*running, *reloads, return_exceptions=True)
         await background.stop()
+        await decoys.stop()
+        await alerts.stop()
         office.attestation.close()
         await office.ledger.close()
 
@@ -115,6 +135,13 @@ async def _serve(
 async def _all_listening(servers: list[Server]) -> None:
     for one in servers:
         await one.listening.wait()
+
+
+def _reload(office: Office, loop: asyncio.AbstractEventLoop, reloads: set[asyncio.Task[bool]]) -> None:
+    """Read risk.toml again; nothing else is read twice."""
+    task = loop.create_task(reload_rules(office))
+    reloads.add(task)  # a task that nobody holds may be collected before it is done
+    task.add_done_callback(reloads.discard)
 
 
 def _stop(servers: list[Server]) -> None:

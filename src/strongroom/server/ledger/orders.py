@@ -92,6 +92,7 @@ def _holdings(*conditions: ColumnElement[bool]) -> tuple[Select[tuple[object, ..
             releases.version_id,
             releases.lease_id,
             releases.created,
+            releases.twin,
             func.row_number().over(partition_by=of_one, order_by=newest_first).label("place"),
             func.max(releases.lease_expires).over(partition_by=of_one).label("expires"),
         )
@@ -101,7 +102,11 @@ def _holdings(*conditions: ColumnElement[bool]) -> tuple[Select[tuple[object, ..
     one = ranked.c
     first_file = (
         select(files.file_id)
-        .where(files.version_id == one.version_id, or_(files.account.is_(None), files.account == one.account))
+        .where(
+            files.version_id == one.version_id,
+            files.twin.is_not_distinct_from(one.twin),  # of what it was given, and it may have been a decoy
+            or_(files.account.is_(None), files.account == one.account),
+        )
         .order_by(files.position, files.file_id)
         .limit(1)
         .scalar_subquery()

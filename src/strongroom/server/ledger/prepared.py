@@ -30,7 +30,25 @@ def row_of(table: Table) -> Update:
 
 
 ENTITLEMENTS = of_table(t.ENTITLEMENTS, ("account", "model")).order_by(t.ENTITLEMENTS.c.id)
-FILES = of_table(t.FILES, ("version_id",)).order_by(t.FILES.c.position, t.FILES.c.file_id)
+_BY_POSITION = (t.FILES.c.position, t.FILES.c.file_id)
+# a twin's files have the version of the real ones: whoever asks for a version's files never gets them
+FILES = of_table(t.FILES, ("version_id",)).where(t.FILES.c.twin.is_(None)).order_by(*_BY_POSITION)
+TWIN_FILES = (
+    select(t.FILES)
+    .join(t.TWINS, t.FILES.c.twin == t.TWINS.c.id)
+    .where(t.FILES.c.version_id == bindparam("version_id"), t.TWINS.c.state == "ready")
+    .order_by(*_BY_POSITION)
+)
+GIVEN = (
+    select(t.RELEASES.c.id.label("release"), t.RELEASES.c.twin)
+    .where(
+        t.RELEASES.c.device == bindparam("device"),
+        t.RELEASES.c.version_id == bindparam("version_id"),
+        t.RELEASES.c.ended.is_(None),
+    )
+    .order_by(t.RELEASES.c.created.desc(), t.RELEASES.c.id.desc())
+    .limit(1)
+)
 CHANNELS = (
     select(t.CHANNELS.c.channel, t.VERSIONS.c.version)
     .join(t.VERSIONS, t.CHANNELS.c.version_id == t.VERSIONS.c.id)

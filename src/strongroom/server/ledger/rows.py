@@ -1,7 +1,7 @@
 """Rows in and rows out: what every query of the ledger has in common."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import CursorResult, Executable, Table
@@ -26,7 +26,9 @@ class Rows:
     def _place(self) -> str:
         return place(self._connection.engine.url)
 
-    async def _execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> CursorResult[Any]:
+    async def _execute(
+        self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
         try:
             return await self._connection.execute(statement, values)
         except SQLAlchemyError as error:

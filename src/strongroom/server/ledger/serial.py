@@ -7,7 +7,7 @@ when a commit has something to write.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Engine, Executable
@@ -28,8 +28,10 @@ class SerialConnection:
     def engine(self) -> Engine:
         return self._connection.engine
 
-    async def execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> CursorResult[Any]:
-        """Run one statement, at once. Raises SQLAlchemyError."""
+    async def execute(
+        self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        """Run one statement, at once, or once for each of several rows of values. Raises SQLAlchemyError."""
         return self._connection.execute(statement, values)
 
 

@@ -17,6 +17,7 @@ from strongroom.server.ledger.attestations import AttestationRows
 from strongroom.server.ledger.engine import open_engine, place, translate
 from strongroom.server.ledger.orders import OrderRows
 from strongroom.server.ledger.serial import SerialEngine
+from strongroom.server.ledger.twins import TwinRows
 from strongroom.server.ledger.watching import WatchRows
 from strongroom.server.ports import (
     Account,
@@ -102,7 +103,7 @@ class SqlLedger:
         await self._engine.dispose()
 
 
-class SqlTransaction(OrderRows, AttestationRows, WatchRows):
+class SqlTransaction(OrderRows, AttestationRows, WatchRows, TwinRows):
     """Everything inside one `SqlLedger.begin()`."""
 
     async def add_account(self, row: Account) -> None:

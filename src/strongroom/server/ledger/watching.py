@@ -7,30 +7,33 @@ from types import ModuleType
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from strongroom.server.ledger import prepared
+from strongroom.server.ledger import prepared, watch_prepared
 from strongroom.server.ledger import tables as t
 from strongroom.server.ledger.rows import Rows
+from strongroom.server.ports import DeviceRow, User
 from strongroom.server.watch_ports import AlertRow, AppealRow, DecoyRow, RiskEventRow, RiskRow, SnoozeRow
 
-_EVENT = tuple(t.RISK_EVENTS.c[one.name] for one in dataclasses.fields(RiskEventRow))
+_EVENT = watch_prepared.EVENT
+_RISK = tuple(one.name for one in dataclasses.fields(RiskRow))
 
 
 class WatchRows(Rows):
     """What the risk engine and the traps remember. Every query of a request begins at an index."""
 
+    def _dialect_name(self) -> str:
+        return "postgresql" if self._connection.engine.url.get_backend_name() == "postgresql" else "sqlite"
+
     def _dialect(self) -> ModuleType:
         """Return the dialect with an insert that knows conflicts: SQL's own has none."""
-        return postgresql if self._connection.engine.url.get_backend_name() == "postgresql" else sqlite
+        return postgresql if self._dialect_name() == "postgresql" else sqlite
 
     async def risk_states(self, entities: Sequence[bytes]) -> Sequence[RiskRow]:
-        return await self._all(RiskRow, select(t.RISK_STATES).where(t.RISK_STATES.c.entity.in_(entities)))
+        return await self._all(RiskRow, watch_prepared.STATES, {"entities": list(entities)}) if entities else []
 
     async def keep_risk_states(self, rows: Sequence[RiskRow]) -> None:
-        for row in rows:
-            values = dataclasses.asdict(row)
-            kept = self._dialect().insert(t.RISK_STATES).values(values)
-            changed = {name: kept.excluded[name] for name in values if name != "entity"}
-            await self._execute(kept.on_conflict_do_update(index_elements=["entity"], set_=changed))
+        if rows:
+            values = [{one: getattr(row, one) for one in _RISK} for row in rows]
+            await self._execute(watch_prepared.KEEP[self._dialect_name()], values)
 
     async def risk_standing(self, *, least: int, limit: int = 100) -> Sequence[RiskRow]:
         columns = t.RISK_STATES.c
@@ -48,6 +51,8 @@ class WatchRows(Rows):
     async def risk_events(
         self, *, user: str | None = None, key: str | None = None, until: int | None = None, limit: int = 100
     ) -> Sequence[RiskEventRow]:
+        if key is not None and user is None and until is None and limit == 1:  # what every decision begins with
+            return await self._all(RiskEventRow, watch_prepared.LAST_EVENT, {"key": key})
         columns = t.RISK_EVENTS.c
         wanted = [columns[name] == value for name, value in (("user", user), ("key", key)) if value is not None]
         found = select(*_EVENT).where(or_(*wanted)) if wanted else select(*_EVENT)
@@ -56,7 +61,7 @@ class WatchRows(Rows):
         return await self._all(RiskEventRow, found.order_by(columns.at.desc(), columns.seq.desc()).limit(limit))
 
     async def risk_event(self, id_: str) -> RiskEventRow | None:
-        found = await self._all(RiskEventRow, select(*_EVENT).where(t.RISK_EVENTS.c.id == id_))
+        found = await self._all(RiskEventRow, watch_prepared.EVENT_OF, {"id": id_})
         return found[0] if found else None
 
     async def risk_log(self, *, after: int = 0, limit: int = 100) -> Sequence[tuple[int, RiskEventRow]]:
@@ -77,11 +82,9 @@ class WatchRows(Rows):
         return await self._one(SnoozeRow, t.SNOOZES, id=id_)
 
     async def snoozes(self, *, now: int | None = None) -> Sequence[SnoozeRow]:
-        columns = t.SNOOZES.c
-        found = select(t.SNOOZES).order_by(columns.created, columns.id)
         if now is not None:
-            found = found.where(columns.until > now, columns.ended.is_(None))
-        return await self._all(SnoozeRow, found)
+            return await self._all(SnoozeRow, watch_prepared.SNOOZES, {"now": now})
+        return await self._all(SnoozeRow, select(t.SNOOZES).order_by(t.SNOOZES.c.created, t.SNOOZES.c.id))
 
     async def end_snooze(self, id_: str, *, at: int) -> None:
         await self._update_one(t.SNOOZES, id_, {"ended": at})
@@ -122,7 +125,8 @@ class WatchRows(Rows):
         columns = t.ALERTS.c
         waiting = (columns.sent.is_(None), columns.given_up.is_(None), columns.due <= now)
         found = select(t.ALERTS).where(*waiting).order_by(columns.due, columns.at, columns.id).limit(limit)
-        return await self._all(AlertRow, found)
+        # who claims alerts notes them in the same transaction: PostgreSQL lets another process pass by these rows
+        return await self._all(AlertRow, found.with_for_update(skip_locked=True))
 
     async def alerts(self, *, limit: int = 100) -> Sequence[AlertRow]:
         columns = t.ALERTS.c
@@ -147,6 +151,14 @@ class WatchRows(Rows):
 
     async def close_appeal(self, id_: str, *, at: int, outcome: str, operator: str) -> None:
         await self._update_one(t.APPEALS, id_, {"closed": at, "outcome": outcome, "operator": operator})
+
+    async def devices_of(self, user: User, *, state: str, limit: int = 100) -> Sequence[DeviceRow]:
+        columns = t.DEVICES.c  # found by the account's index
+        wanted = (columns.account == user.account, columns.user == user.id, columns.state == state)
+        return await self._all(DeviceRow, select(t.DEVICES).where(*wanted).order_by(columns.id).limit(limit))
+
+    async def entitled_models(self, account: str) -> int:
+        return int((await self._execute(watch_prepared.ENTITLED, {"account": account})).scalar_one())
 
     async def set_user_state(self, id_: str, state: str) -> None:
         await self._update_one(t.USERS, id_, {"state": state})

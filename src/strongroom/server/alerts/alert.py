@@ -1,0 +1,66 @@
+"""One alert: a row that is written in the transaction of what it tells of, so that neither is there without the other.
+
+Its body is what is signed and sent, byte for byte: a payload of Standard Webhooks 1.0.0 as canonical JSON.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from strongroom import canonical
+from strongroom.canonical import JsonValue
+from strongroom.server.office import Office
+from strongroom.server.watch_ports import AlertRow
+
+HOUR = 3600
+MAX_BODY = 16_384  # bytes; receivers are told to expect less than 20 kB
+MAX_KEY = 256  # characters, as the table has it
+
+
+class Alert(StrEnum):
+    """What an alert is about. Append only: receivers route by these words."""
+
+    DECOY_HIT = "decoy.hit"
+    DECOY_FETCHED = "decoy.fetched"
+    DEVICE_STOPPED = "risk.stopped"
+    BAND_RISEN = "risk.raised"
+    ENGINE_FAILED = "risk.failed"
+    BREAKER_FROZEN = "risk.frozen"
+    TEST = "alert.test"
+
+
+MILD = frozenset({Alert.DECOY_FETCHED, Alert.TEST})  # a warning in the log, where all others are errors
+
+
+def new_alert(
+    office: Office, what: Alert, at: int, /, *, about: tuple[str, ...], explain: str = "", **data: JsonValue
+) -> AlertRow:
+    """Make the row of an alert; `add_alert` keeps the first one of an hour.
+
+    Args:
+        office: its identifiers.
+        what: the kind.
+        at: when it happened, in Unix seconds.
+        about: identifiers that make this alert one an hour: a decoy and who touched it, a user, a device.
+        explain: what `strongroom risk explain` is to be called with, if that says more.
+        data: names, identifiers and bands; never a secret.
+
+    Raises:
+        ValueError: the body is too large, which is the caller's mistake.
+    """
+    told: dict[str, JsonValue] = {**data}
+    if explain:
+        told["next"] = f"strongroom risk explain {explain}"
+    body = canonical.encode({"type": str(what), "timestamp": _moment(at), "data": told})
+    if len(body) > MAX_BODY:
+        raise ValueError(f"an alert of {len(body)} bytes; at most {MAX_BODY} are sent")
+    return AlertRow(office.new_id("alr"), _key(what, about, at), at, body.decode("utf-8"), 0, at)
+
+
+def _key(what: Alert, about: tuple[str, ...], at: int) -> str:
+    key = ":".join((what, *about, str(at // HOUR)))
+    return key if len(key) <= MAX_KEY else hashlib.sha256(key.encode("utf-8")).hexdigest()
+
+
+def _moment(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

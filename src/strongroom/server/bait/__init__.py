@@ -1,0 +1,1 @@
+"""Bait: what decoys look like, how they are known again, and which of them this process knows. Part of the office."""

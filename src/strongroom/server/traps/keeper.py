@@ -1,0 +1,135 @@
+"""Keeping up while the server runs, and the hits that a crash left behind."""
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from strongroom.errors import StrongroomError
+from strongroom.server.audit import Event
+from strongroom.server.bait.board import KEY, MODEL, TOKEN
+from strongroom.server.bait.shipped import ENDPOINT
+from strongroom.server.identify import Visit
+from strongroom.server.office import Office
+from strongroom.server.ports import AuditEvent, Transaction
+from strongroom.server.traps import hits
+from strongroom.server.traps.loading import load
+from strongroom.server.traps.sight import Seen
+
+EVERY = 5.0  # seconds between two looks at the table
+BACK = 86_400  # seconds that are searched for hits left behind
+MOST_BACK = 20_000  # rows of the audit log that are searched for them, the newest
+
+_PAGE = 1000
+_LEFT = {  # refusals and grants that may be of a decoy → what of them would show it
+    str(Event.DECOY_REFUSED): ENDPOINT,
+    str(Event.RELEASE_GRANTED): MODEL,
+    str(Event.RELEASE_REFUSED): MODEL,
+    str(Event.URLS_REFUSED): KEY,
+    str(Event.LEASE_REFUSED): KEY,
+    str(Event.CALLER_REFUSED): TOKEN,
+}
+
+_log = structlog.get_logger(__name__)
+
+
+class Keeper:
+    """Reads the table of decoys again and again, for as long as the server runs.
+
+    Args:
+        office: its ledger.
+    """
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, in the running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """End, once every hit is followed up."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await self._office.traps.settled()
+
+    async def _run(self) -> None:
+        recovered = False
+        while True:
+            try:
+                await load(self._office)
+                if not recovered:
+                    await recover(self._office)
+                    recovered = True
+            except StrongroomError as error:  # the decoys known so far stay in force
+                _log.warning("decoys could not be read", code=str(error.code))
+            await asyncio.sleep(EVERY)
+
+
+async def recover(office: Office) -> int:
+    """Follow up the hits that a crash came before: their refusal or grant is in the audit log, but no hit is.
+
+    What is not found so: a field, a canary, and an operator's token; nothing of their requests is written down.
+
+    Returns:
+        How many hits there were.
+
+    Raises:
+        StoreError: DATABASE.
+    """
+    rows = await _newest(office, office.now() - BACK)
+    done = {row.detail.get("reference") for row in rows if row.event in {Event.DECOY_HIT, Event.DECOY_TESTED}}
+    count = 0
+    for row in rows:
+        thing = _thing(office, row)
+        if thing is None or row.detail.get("reference") in done:
+            continue
+        visit = Visit(office.now(), str(row.detail.get("reference", "")), "", "")
+        device, user = None, None
+        async with office.ledger.begin() as tx:
+            device = await tx.device(row.actor)
+            user = await tx.user(device.user) if device else None
+        await hits.settle(office, [Seen(_LEFT[row.event], thing, device, user, visit)])
+        count += 1
+    if count:
+        _log.warning("decoy hits that a crash left behind were followed up", hits=count)
+    return count
+
+
+def _thing(office: Office, row: AuditEvent) -> str | None:
+    kind, known = _LEFT.get(row.event), office.traps.known
+    if kind == TOKEN:
+        thing = row.actor
+    elif kind == MODEL:
+        thing = row.subject.partition("@")[0]
+    elif kind == ENDPOINT:
+        thing = str(row.detail.get("route", ""))
+    else:
+        thing = row.subject
+    return thing if kind and (kind, thing) in known.by_thing else None
+
+
+async def _newest(office: Office, since: int) -> list[AuditEvent]:
+    """Return the newest rows since a time, at most `MOST_BACK`; searches for the first one, since rows are in order."""
+    async with office.ledger.begin() as tx:
+        start = await first_since(tx, since)
+        found: list[tuple[int, AuditEvent]] = []
+        while page := await tx.audit(after=start, limit=_PAGE):
+            found = (found + list(page))[-MOST_BACK:]
+            start = page[-1][0]
+    return [row for _, row in found]
+
+
+async def first_since(tx: Transaction, since: int) -> int:
+    """Return the least number behind which only rows since a time stand; rows are in the order of time."""
+    low, high = -1, 0
+    while (row := await tx.audit(after=high, limit=1)) and row[0][1].at < since:
+        low, high = high, max(1, high * 2)
+    while high - low > 1:
+        middle = (low + high) // 2
+        row = await tx.audit(after=middle, limit=1)
+        low, high = (middle, high) if row and row[0][1].at < since else (low, middle)
+    return high

@@ -1,0 +1,43 @@
+"""The risk engine for the offices of tests: the shipped rules, and answers that are never held back for real."""
+
+from collections.abc import Awaitable, Callable
+
+from strongroom.risk.defaults import default_rules, default_text
+from strongroom.risk.rules import Rules
+from strongroom.risk.rules_file import read_rules
+from strongroom.server.watch import RulesInForce, Watch
+
+
+class Slept:
+    """What would have been waited, instead of waiting."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+def watching(rules: Rules | None = None, sleep: Callable[[float], Awaitable[None]] | None = None) -> Watch:
+    """Watch by these rules, or by those that are shipped."""
+    return Watch(RulesInForce(rules or default_rules()), sleep=sleep or Slept())
+
+
+def bent(*changes: tuple[str, str]) -> Rules:
+    """Return the shipped rules with some lines written otherwise."""
+    text = default_text()
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    return read_rules(text, "bent.toml")
+
+
+def calm() -> Watch:
+    """Watch by the shipped rules, but let a test repeat what an honest device never does so often."""
+    return watching(
+        bent(
+            ("medium = 30", "medium = 900"),
+            ("high = 70", "high = 1000"),
+            ('attestation = "stop"', 'attestation = "off"'),
+        )
+    )
