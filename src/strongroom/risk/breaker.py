@@ -11,9 +11,10 @@ from strongroom.risk.state_shared import BASELINES
 
 FAST: Final = 720  # minutes: half-life of what is counted as now
 SLOW: Final = 14 * 1440  # minutes: half-life of what is counted as usual
-LEAST: Final = 3.0  # users hit now, before a build is looked at
+# A build is to blame if so many of its users are hit now, and such a share of those active now. A few attackers may
+# well do the same on the same day: the fewer users are hit, the more of the build's users they must be.
+BLAME: Final = ((1.5, 0.5), (3.0, 0.1), (5.0, 0.025))
 TIMES: Final = 5.0  # so many times the usual share of its users
-FLOOR: Final = 0.002  # the usual share is taken for at least this
 
 
 def _decay(build: BuildState, minutes: int) -> None:
@@ -52,8 +53,11 @@ def muted(build: BuildState, rule: int, minutes: int, *, first: bool) -> bool:
         build.hits[rule] = counts = [0.0, 0.0, 0.0]
     if first:
         counts[0] += 1.0
-    share = max(FLOOR, counts[1] / build.usual if build.usual > 100.0 else 0.0)
-    mute = counts[0] >= LEAST and counts[0] >= TIMES * share * build.active
+    hit = counts[0]
+    usual = counts[1] / build.usual if build.usual > 100.0 else 0.0
+    mute = hit >= TIMES * usual * build.active and any(
+        hit >= least and hit >= share * build.active for least, share in BLAME
+    )
     if first and not mute:
         counts[1] += 1.0  # what a mute explains is not usual, and does not become so
     counts[2] = 1.0 if mute else 0.0

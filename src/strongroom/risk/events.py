@@ -77,11 +77,13 @@ def read_event(value: object) -> Event:
         raise _wrong("type", f"one of {', '.join(sorted(TYPES))}")
     user, device, key, session = get("user_id"), get("device_id"), get("device_key"), get("session_id")
     install, ip, model, ver, decoy = get("app_install_id"), get("ip"), get("model"), get("ver"), get("decoy")
+    if type(ver) is int and abs(ver) < MAX_TS:
+        ver = str(ver)  # builds and versions are counted by many
     for text in (user, device, key, session, install, ip, model, ver):
         if text is not None and (type(text) is not str or len(text) > MAX_TEXT):
             raise _not_text(get)
     if decoy is not None and type(decoy) is not str:
-        decoy = "yes" if decoy else None
+        decoy = "yes" if _flag(get, "decoy") else None
     tamper = get("tamper")
     return Event(
         event_id,
@@ -100,8 +102,8 @@ def read_event(value: object) -> Event:
         _word(get, "app_sig", "unknown", SIGNATURES),
         _tamper(tamper) if tamper else _NOTHING,
         decoy or None,
-        bool(get("resumed")),
-        bool(get("honey")),
+        _flag(get, "resumed"),
+        _flag(get, "honey"),
         _count(get, "activity", 4),
         _count(get, "entitled", 1_000_000),
     )
@@ -114,6 +116,17 @@ def _word(get: Callable[[str], Any], name: str, silent: str, known: frozenset[st
     if type(word) is not str or word not in known:
         raise _wrong(name, f"one of {', '.join(sorted(known))}")
     return word
+
+
+def _flag(get: Callable[[str], Any], name: str) -> bool:
+    flag = get(name)
+    if flag is None or flag is False:
+        return False
+    if flag is True:
+        return True
+    if type(flag) is int and flag in (0, 1):
+        return flag == 1
+    raise _wrong(name, "true or false")
 
 
 def _count(get: Callable[[str], Any], name: str, most: int) -> int | None:

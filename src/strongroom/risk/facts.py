@@ -55,8 +55,9 @@ FACTS: Final[Mapping[str, tuple[Kind, str]]] = MappingProxyType({
     "installs_2d": (NUMBER, "installs of the app on this device within 2 days, at most 8"),
     "installs_7d": (NUMBER, "installs of the app on this device within 7 days, at most 8"),
     "installs_30d": (NUMBER, "installs of the app on this device within 30 days, at most 8"),
-    "attest_fails": (NUMBER, "failed attestations of this key, none passed between, none a day after the one before"),
+    "attest_fails": (NUMBER, "failed attestations of this key, none passed between, retries within 10 minutes aside"),
     "outage": (FLAG, "more than 5 % of all devices' verdicts fail, of devices that passed before"),
+    "turns": (NUMBER, "times the key went from a session on one network back to one on another; 0 if not now"),
     # the claimed device id
     "twin": (FLAG, "another key with this device id was used within 45 minutes, and both are older than 48 hours"),
     "twin_far": (FLAG, "as twin, and the two keys are on different networks"),
@@ -128,6 +129,7 @@ class Facts:
     installs_30d: int
     attest_fails: int
     outage: bool
+    turns: int
     twin: bool
     twin_far: bool
     twins: int

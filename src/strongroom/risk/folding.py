@@ -9,10 +9,10 @@ from typing import Final
 from strongroom.risk.entities import tag
 from strongroom.risk.events import Event, network
 from strongroom.risk.facts import Facts
-from strongroom.risk.state import AllState, IdState, KeyState, UserState, forget
+from strongroom.risk.state import IdState, KeyState, UserState, forget
 from strongroom.risk.state_key import DOWNLOADS, FOREIGN, IDS, INSTALLS, PAIR_BORN, PAIR_FAR, USERS
 from strongroom.risk.state_shared import BEARERS, TWINS
-from strongroom.risk.state_user import FAR, KEYS, MODELS, NETS, OPEN, OWN
+from strongroom.risk.state_user import FAR, KEYS, MODELS, NETS, OPEN, OWN, RAN
 
 MONTH: Final = 720  # hours
 FORTNIGHT: Final = 336  # hours
@@ -21,12 +21,10 @@ FAR_AGE: Final = 48  # hours after which a user has places of their own
 UPDATE: Final = 72  # hours between an install and an update that is not counted as another
 TRIED: Final = 6  # hours in which a phone may be restored, and restored again
 ALIVE: Final = 45  # minutes
-FRESH: Final = 10  # minutes after a failed attestation in which a key request only repeats its verdict
-OUTAGE_SHARE: Final = 20  # one in so many verdicts
-OUTAGE_LEAST: Final = 4  # devices that passed before and fail within the last ten to twenty minutes
+TURN: Final = 20  # minutes between two networks that one key is on, so that nobody can have travelled
 
 ASKS: Final = frozenset({"key_request", "model_download"})
-VERDICTS: Final = frozenset({"attest", "key_request"})
+RUNS: Final = frozenset({"model_run", "lease_renew"})
 INSTALLED: Final = frozenset({"app_install", "login", "session_start"})
 HARD: Final = frozenset({"hook", "debugger", "emulator"})
 
@@ -40,7 +38,7 @@ def fold_failed_login(user: UserState, minutes: int) -> None:
 def fold(event: Event, minutes: int, user: UserState | None, key: KeyState | None, claimed: IdState | None) -> Facts:
     """Fold an event into the states of its user, its device key and its claimed device id.
 
-    `Facts.outage` is left for `fold_verdict`.
+    `Facts.outage` is left for `verdicts.fold_verdict`.
     """
     f = Facts()
     hours = minutes // 60
@@ -69,10 +67,11 @@ def fold(event: Event, minutes: int, user: UserState | None, key: KeyState | Non
         f.replaced = f.twin = f.twin_far = f.id_common = False
         f.twins = 0
     if key is not None:
+        _fold_session(f, event, minutes, net, key)
         _fold_key(f, event, hours, user, key, far=far)
     else:
         f.key_age = f.foreign_30d = f.foreign_1d = f.ids_30d = f.users_30d = f.births_30d = f.session_models = 0
-        f.attest_fails = 0
+        f.attest_fails = f.turns = 0
         f.id_new = False
     _fold_install(f, event, hours, key, claimed)
     return f
@@ -107,8 +106,11 @@ def _fold_user(
         since = hours - FORTNIGHT
         f.places = sum(1 for last, days in user.nets.values() if days & 0x7F > 1 and last >= since)
     f.models_30d = f.models_1d = 0
-    if kind in ASKS and event.model is not None and not far:
-        _count_models(f, event.model, hours, user)
+    if event.model is not None and not far:
+        if kind in ASKS:
+            _count_models(f, event.model, hours, user)
+        elif kind in RUNS:
+            _note_run(event.model, hours, user)
     return far
 
 
@@ -178,15 +180,24 @@ def _count_devices(f: Facts, hours: int, minutes: int, user: UserState) -> None:
 
 def _count_models(f: Facts, model: str, hours: int, user: UserState) -> None:
     models = user.models
-    model_tag = tag(model) & 0xFFFF
+    model_tag = tag(model) & ~RAN & 0xFFFF
     if model_tag not in models:
         f.model_new = True
+        models.pop(model_tag | RAN, None)
         forget(models, MODELS)
         models[model_tag] = hours
     month = hours - MONTH
     day = hours - 24
-    f.models_30d = sum(1 for first in models.values() if first >= month)
-    f.models_1d = sum(1 for first in models.values() if first >= day)
+    f.models_30d = sum(1 for asked, first in models.items() if first >= month and not asked & RAN)
+    f.models_1d = sum(1 for asked, first in models.items() if first >= day and not asked & RAN)
+
+
+def _note_run(model: str, hours: int, user: UserState) -> None:
+    """Note a model that the user runs and was never seen to ask for: a stranger on their login does not bring it."""
+    models = user.models
+    model_tag = tag(model) & ~RAN & 0xFFFF
+    if model_tag not in models and len(models) < MODELS:
+        models.setdefault(model_tag | RAN, hours)
 
 
 def _fold_key(f: Facts, event: Event, hours: int, user: UserState | None, key: KeyState, *, far: bool) -> None:
@@ -200,16 +211,9 @@ def _fold_key(f: Facts, event: Event, hours: int, user: UserState | None, key: K
         f.births_30d = sum(1 for pair in users.values() if pair[0] >= month and pair[1] & PAIR_BORN)
     else:
         f.users_30d = f.births_30d = len(users)
-    session = event.session_id
-    if session is not None:
-        session_tag = tag(session) & 0xFFFF
-        if session_tag != key.session:
-            key.session = session_tag
-            key.fresh = 0
-            key.downloads.clear()
     f.foreign_30d = f.foreign_1d = 0
     if event.model is not None and event.type in ASKS:
-        model_tag = tag(event.model) & 0xFFFF
+        model_tag = tag(event.model) & ~RAN & 0xFFFF
         if far and user is not None:
             _fold_foreign(f, model_tag, hours, user, key)
         if (f.model_new or f.foreign_new) and key.fresh < 255:
@@ -217,6 +221,34 @@ def _fold_key(f: Facts, event: Event, hours: int, user: UserState | None, key: K
         if event.type == "model_download":
             _fold_download(f, event, model_tag, key)
     f.session_models = key.fresh
+
+
+def _fold_session(f: Facts, event: Event, minutes: int, net: int, key: KeyState) -> None:
+    """Count how often the key turns from a session on one network back to a session on another.
+
+    Who travels begins a new session or takes the old one along; only two holders of one key go to and fro.
+    """
+    f.turns = 0
+    if event.session_id is None:
+        return
+    session = tag(event.session_id) & 0xFFFF
+    if session != key.session:
+        beside, key.beside = key.beside, (key.session, *key.here)
+        if session == beside[0]:
+            if (
+                net == beside[1]
+                and net != key.here[0]
+                and minutes - beside[2] <= ALIVE
+                and minutes - key.here[1] <= TURN
+            ):
+                f.turns = key.turns = min(255, key.turns + 1)
+        else:
+            if minutes - key.here[1] > ALIVE:
+                key.turns = 0
+            key.fresh = 0
+            key.downloads.clear()
+        key.session = session
+    key.here = (net, max(minutes, key.here[1]))
 
 
 def _fold_claim(f: Facts, event: Event, hours: int, key: KeyState) -> None:
@@ -235,7 +267,7 @@ def _fold_claim(f: Facts, event: Event, hours: int, key: KeyState) -> None:
 
 def _fold_foreign(f: Facts, model_tag: int, hours: int, user: UserState, key: KeyState) -> None:
     foreign = key.foreign
-    if model_tag not in user.models and model_tag not in foreign:
+    if model_tag not in user.models and model_tag | RAN not in user.models and model_tag not in foreign:
         f.foreign_new = True
         forget(foreign, FOREIGN)
         foreign[model_tag] = hours
@@ -277,9 +309,9 @@ def _fold_id(f: Facts, event: Event, hours: int, minutes: int, net: int, claimed
         entry[3] = net
     if len(keys) < 2 or common:
         return
-    for known_tag, (_, first, last, place) in keys.items():
-        if minutes - last > ALIVE:
-            continue
+    for known_tag, (owner, first, last, place) in keys.items():
+        if minutes - last > ALIVE or owner != user_tag:
+            continue  # the same id with another user is a vendor's mistake, and nobody's twin
         if hours - first > TRIED:
             f.twins += 1
         if known_tag != key_tag and hours - max(first, entry[1]) > GRACE:
@@ -316,38 +348,3 @@ def _is_update(event: Event, hours: int, key: KeyState) -> bool:
         return False
     before, key.build = key.build, tag(event.ver) & 0xFFFF or 1
     return before not in (0, key.build) and hours - max(key.installs, default=0) > UPDATE
-
-
-def fold_verdict(f: Facts, event: Event, minutes: int, key: KeyState, everything: AllState) -> None:
-    """Fold a verdict on the device into its key and into the count of all verdicts.
-
-    A device is counted once in ten minutes, and its fail only if it passed before: new emulators that all fail at once
-    are no outage of the attestation service.
-    """
-    tens = minutes // 10
-    if everything.tens != tens:
-        after = tens == everything.tens + 1
-        everything.verdicts = (0, everything.verdicts[0] if after else 0)
-        everything.fails = (0, everything.fails[0] if after else 0)
-        everything.tens = tens
-    verdict = event.attestation
-    failed = verdict == "fail"
-    if minutes - key.verdict > 10:
-        key.verdict = minutes
-        now, before = everything.verdicts
-        everything.verdicts = (now + 1, before)
-        if failed and key.passed:
-            now, before = everything.fails
-            everything.fails = (now + 1, before)
-    fails = sum(everything.fails)
-    f.outage = fails >= OUTAGE_LEAST and fails * OUTAGE_SHARE > sum(everything.verdicts)
-    if failed:
-        # only fresh attempts count, not the verdict that a device carries along after one
-        if not f.outage and (event.type == "attest" or minutes - key.fail >= FRESH):
-            key.fails = 1 if minutes - key.fail > 1440 else min(255, key.fails + 1)
-            key.fail = minutes
-    elif verdict != "unavailable":
-        key.fails = 0
-        if verdict == "pass":
-            key.passed = 1
-    f.attest_fails = key.fails

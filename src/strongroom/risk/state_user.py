@@ -8,6 +8,7 @@ from strongroom.risk.packing import Reader
 
 KEYS, NETS, MODELS = 8, 8, 10  # at most
 OPEN, FAR = 1, 2  # flags of a key: a session is open; new to the user and from a strange network
+RAN: Final = 0x8000  # flag of a model's tag: never seen to be asked for, but run
 OWN: Final = 0x80  # flag in a network's count of days: seen with a device that was not far
 
 
@@ -19,9 +20,10 @@ class UserState(Bearer):
         day: the last day (since the epoch) an event was judged on.
         fails: failed logins, the last at `fail` minutes.
         stopped: own devices of the user that were stopped, at most 15.
+        build: tag of the build the user was last counted on, 8 bits.
         keys: key tag -> [first hours, last minutes, network tag, flags].
         nets: network tag -> [last hours, days seen and OWN].
-        models: model tag -> first hours.
+        models: model tag, 15 bits of it and RAN -> first hours.
     """
 
     letter: ClassVar[int] = 1
@@ -29,6 +31,7 @@ class UserState(Bearer):
     fails: int = 0
     fail: int = 0
     stopped: int = 0
+    build: int = 0
     keys: dict[int, list[int]] = field(default_factory=dict)
     nets: dict[int, list[int]] = field(default_factory=dict)
     models: dict[int, int] = field(default_factory=dict)
@@ -38,6 +41,7 @@ class UserState(Bearer):
         write.u16(self.day)
         write.u8(self.fails)
         write.minutes(self.fail)
+        write.u8(self.build)
         write.u8(self.stopped << 4 | len(self.keys))
         write.u8(len(self.nets) << 4 | len(self.models))
         for key, (first, last, net, flags) in self.keys.items():
@@ -59,6 +63,7 @@ class UserState(Bearer):
     def read(read: Reader) -> "UserState":
         """Read the packed fields."""
         state = UserState(*read_bearer(read), read.u16(), read.u8(), read.minutes())
+        state.build = read.u8()
         counts = read.u16()
         state.stopped = counts >> 4 & 15
         state.keys = {read.u32(): [read.hours(), read.minutes(), read.u16(), read.u8()] for _ in range(counts & 15)}

@@ -9,6 +9,7 @@ from typing import Final
 from strongroom.risk.events import Event
 from strongroom.risk.facts import Facts
 from strongroom.risk.state import KeyState, UserState
+from strongroom.risk.state_key import PASSED, POOR
 
 WORDS: Final = ("tamper", "rooted", "signature", "attestation", "decoy", "devices")
 BIT: Final = {word: 1 << at for at, word in enumerate(WORDS)}
@@ -39,13 +40,14 @@ def found(event: Event, f: Facts, key: KeyState | None, *, lenient: bool) -> tup
         if event.app_sig == "bad":
             words.append("signature")
         verdict = event.attestation
-        if event.tamper and verdict in ("basic", "fail") and not f.outage:
+        poor = verdict in ("basic", "fail") or (verdict == "unavailable" and key is not None and key.verdicts & POOR)
+        if event.tamper and poor and not f.outage:
             if f.hard_tamper:
                 words.append("tamper")
-            elif verdict == "fail" and key is not None and not key.passed:
+            elif verdict == "fail" and key is not None and not key.verdicts & PASSED:
                 words.append("rooted")
-    if f.attest_fails >= FAILS and event.attestation == "fail" and not f.outage:
-        words.append("attestation")
+        if f.attest_fails >= FAILS and verdict == "fail" and not f.outage:
+            words.append("attestation")
     return tuple(words)
 
 

@@ -13,11 +13,12 @@ from strongroom.risk.bearer import OLD_HOURS
 from strongroom.risk.entities import EVERYTHING, Entity, Kind, tag
 from strongroom.risk.events import Event
 from strongroom.risk.facts import Facts
-from strongroom.risk.folding import VERDICTS, fold, fold_failed_login, fold_verdict
+from strongroom.risk.folding import ASKS, fold, fold_failed_login
 from strongroom.risk.plan import Line, Plan, snoozed
 from strongroom.risk.rules import Snooze
 from strongroom.risk.score import charge, points
 from strongroom.risk.state import AllState, Bearer, BuildState, IdState, KeyState, State, UserState
+from strongroom.risk.verdicts import VERDICTS, fold_verdict
 
 States = MutableMapping[Entity, State]
 Pairs = list[tuple[int, int]]
@@ -26,6 +27,7 @@ USER, KEY, ID, BUILD = Kind.USER, Kind.KEY, Kind.ID, Kind.BUILD
 SLACK: Final = 1440  # minutes an event may be older than the first one of its entity
 _YEARS: Final = OLD_HOURS * 60
 BAIT: Final = "honeypot"
+CROWD: Final = 4  # users of one key that count for the baseline of a build
 _NOTHING: Final[Pairs] = []
 
 
@@ -152,10 +154,7 @@ class Weighing:
             fold_verdict(f, event, minutes, key, self._everything())
         user_class = event.user_class
         if user is not None:
-            if minutes // 1440 > user.day:
-                user.day = minutes // 1440
-                breaker.count_active(self._build(event), minutes)
-                breaker.count_user(self._everything(), minutes)
+            self._count(event, user)
             if plan.classes:
                 user_class = plan.classes.get(event.user_id or "", user_class)
         allow = plan.allowances(user_class, event.entitled)
@@ -166,6 +165,23 @@ class Weighing:
                 self._hit(lines[at], times, event, f)
         if event.tamper or event.attestation == "fail" or event.app_sig == "bad" or event.decoy or event.type == BAIT:
             self._stop(event, f, lenient=bool(allow.tamper))
+
+    def _count(self, event: Event, user: UserState) -> None:
+        """Count the user as one of today, and as one of the build that the event came from.
+
+        Where `ver` is the version of a model, a day's first event says nothing about it: a request does.
+        """
+        minutes = self._minutes
+        fresh = minutes // 1440 > user.day
+        if not fresh and event.type not in ASKS:
+            return
+        build = tag(event.ver or "") & 0xFF
+        if fresh or build != user.build:
+            user.build = build
+            breaker.count_active(self._build(event), minutes)
+        if fresh:
+            user.day = minutes // 1440
+            breaker.count_user(self._everything(), minutes)
 
     def _everything(self) -> AllState:
         state = self._states.get(EVERYTHING)
@@ -195,7 +211,8 @@ class Weighing:
             return
         amount = round(line.weight * times)
         if line.baseline:
-            first = held is None or held[1] // 1440 != minutes // 1440
+            # one key's many new users are one attacker's, not a build's
+            first = f.users_30d <= CROWD and (held is None or held[1] // 1440 != minutes // 1440)
             if breaker.muted(self._build(event), line.tag, minutes, first=first):
                 self.muted = (*self.muted, line.id)
                 amount = 0
@@ -272,7 +289,7 @@ class Weighing:
                 if self._is_frozen():
                     most = MEDIUM
                     self.notes = ("breaker",)
-                else:
+                elif self._counts(on_key=on_key):
                     breaker.count_high(self._everything(), self._minutes, self._plan.breaker.window)
             after = self._plan.thresholds.move(bearer, score, self._minutes, most=most)
             if after != before:
@@ -280,6 +297,13 @@ class Weighing:
         if bearer.stop:
             return STOP
         return max(bearer.band, MEDIUM if bearer.floor else NONE)
+
+    def _counts(self, *, on_key: bool) -> bool:
+        """Tell whether a move to high counts for the breaker: of a user's keys the first, or a few users trip it."""
+        name = self._names[1]
+        if not on_key or self.user is None or name is None:
+            return True
+        return next(iter(self.user.keys), None) == tag(name)
 
 
 def weigh(plan: Plan, event: Event, states: States, extra: Sequence[Snooze] = ()) -> Weighing:

@@ -253,8 +253,46 @@ class TestStops:
         life = Life()
         life.settle()
         life.say("attest", attestation="fail")
-        life.wait(5 * MINUTE)
+        life.wait(10 * MINUTE)
         assert life.say("attest", attestation="fail").band == "stop"
+
+    def test_failed_attestations_days_apart_add_up_unless_one_passes_between(self):
+        for between, band in (("unavailable", "stop"), ("pass", "none"), ("basic", "none")):
+            life = Life()
+            life.settle()
+            life.say("attest", attestation="fail")
+            life.wait(2 * DAY)
+            life.say("attest", attestation=between)
+            assert life.say("attest", attestation="fail").band == band
+
+    def test_a_restored_phone_that_tries_again_and_again_is_enrolled_anew_and_left_alone(self):
+        for key in ("k1", "k2"):
+            life = Life()
+            life.settle()
+            for _ in range(3):
+                assert life.say("attest", key=key, attestation="fail").band == "none"
+                life.wait(2 * MINUTE)
+            for _ in range(4):
+                assert life.session(key=key, models=("m1", "m2")).band == "none"
+                life.wait(DAY)
+
+    def test_who_fails_twice_and_asks_for_keys_all_the_same_is_stopped_at_once(self):
+        life = Life()
+        life.settle()
+        for _ in range(2):
+            life.say("attest", attestation="fail")
+        assert life.say("key_request", model="m1", attestation="fail").band == "stop"
+
+    def test_who_fails_again_and_again_within_minutes_is_stopped(self):
+        life = Life()
+        life.settle()
+        assert [life.say("attest", attestation="fail").band for _ in range(4)] == ["none"] * 3 + ["stop"]
+
+    def test_a_tampered_device_s_poor_verdict_is_remembered(self):
+        life = Life()
+        life.settle()
+        life.say("attest", attestation="basic")
+        assert life.say("session_start", attestation="unavailable", tamper=("hook",)).band == "stop"
 
     def test_an_outage_of_the_verdicts_stops_nobody(self):
         life = Life()
@@ -272,8 +310,9 @@ class TestStops:
             life.session(f"u{n}", f"key{n}")
         for n in range(10):
             life.say("attest", f"bot{n}", f"farm{n}", attestation="fail")
-            life.say("key_request", f"bot{n}", f"farm{n}", attestation="fail", model="m1")
-            assert life.say("attest", f"bot{n}", f"farm{n}", attestation="fail").band == "stop"
+            life.say("attest", f"bot{n}", f"farm{n}", attestation="fail")
+            asked = life.say("key_request", f"bot{n}", f"farm{n}", attestation="fail", model="m1")
+            assert asked.band == "stop"
 
     def test_a_hook_that_the_attestation_passes_is_medium(self):
         life = Life()
@@ -293,6 +332,101 @@ class TestStops:
                 "attest", "dev", user_class="staff", tamper=("emulator", "debugger"), attestation="basic"
             )
             assert decision.band == "none"
+
+    def test_staff_s_devices_may_fail(self):
+        life = Life()
+        for _ in range(5):
+            assert life.say("attest", "dev", user_class="staff", attestation="fail").score == 0
+            life.wait(HOUR)
+
+
+def test_a_stolen_key_in_use_on_two_networks_at_once_is_noticed():
+    life = Life()
+    life.settle()
+    for _ in range(20):
+        last = to_and_fro(life, "203.0.113.5")
+        life.wait(4 * HOUR)
+    assert last.band == "high"
+
+
+def test_who_takes_a_session_from_one_network_to_another_holds_one_key():
+    life = Life()
+    life.settle()
+    for _ in range(20):
+        for at in range(12):
+            life.say("model_run", model="m1", session_id="one", ip=f"198.51.{at % 2}.7")
+        assert to_and_fro(life, "192.0.2.9").band == "none", "two sessions on one network"
+        life.wait(4 * HOUR)
+    assert set(life.bands) == {"none"}
+
+
+def to_and_fro(life, ip):
+    """Use one key in two sessions in turns."""
+    for at in range(12):
+        more = {"ip": ip} if at % 2 else {}
+        last = life.say("model_run", model="m1", session_id=f"s{at % 2} {life.now // HOUR}", **more)
+    return last
+
+
+def test_two_users_with_a_vendor_s_id_are_no_twins():
+    life = Life()
+    for _ in range(40):
+        for who in (0, 1):
+            life.session(f"u{who}", f"vk{who}", device_id="9774d56d682e549c", ip=f"198.51.{who}.9")
+        life.wait(6 * HOUR)
+    assert set(life.bands) == {"none"}
+
+
+def test_a_new_phone_elsewhere_fetches_what_its_owner_was_only_ever_seen_to_run():
+    life = Life()
+    for _ in range(6):
+        for n in range(5):
+            life.say("model_run", model=f"m{n}")
+        life.wait(DAY)
+    life.session(key="k2", ip="203.0.113.5", models=tuple(f"m{n}" for n in range(5)))
+    assert set(life.bands) == {"none"}
+
+
+def test_a_model_that_was_run_before_it_was_asked_for_is_new_all_the_same():
+    life = Life()
+    life.settle()
+    for n in range(10, 17):
+        life.say("model_run", model=f"m{n}")
+        last = life.session(models=(f"m{n}",))
+    assert last.band == "high"
+
+
+def test_an_id_that_changes_with_a_reinstall_is_half_an_alibi():
+    life = Life()
+    life.settle()
+    for n in range(4):
+        life.wait(5 * DAY)
+        life.say("app_install", device_id=f"vendor{n}", app_install_id=f"anew{n}")
+        assert life.session(device_id=f"vendor{n}", app_install_id=f"anew{n}").band == "none"
+
+
+def test_a_few_reinstallers_do_not_look_like_a_broken_build():
+    life = Life()
+    for n in range(150):
+        life.session(f"u{n}", f"key{n}", ("m1",))
+    bands = {n: [] for n in range(5)}
+    for round_ in range(10):
+        for n in range(5):
+            bands[n].append(life.say("app_install", f"u{n}", f"key{n}", app_install_id=f"again{n} {round_}").band)
+        life.wait(4 * HOUR)
+    assert all(found[-1] == "high" for found in bands.values())
+
+
+def test_where_ver_is_the_model_s_version_those_who_ask_for_it_are_counted():
+    life = Life()
+    for day in range(3):
+        for n in range(80):
+            life.say("session_start", f"u{n}", f"key{n}", ver=None)
+            life.say("model_download", f"u{n}", f"key{n}", ver="v3", model="m1", session_id=f"{n} {day}")
+        life.wait(DAY)
+    for n in range(3):
+        last = [life.session(f"u{n}", f"key{n}", ("m1",) * 40, ver="v3").band for _ in range(3)]
+        assert last[-1] == "high"
 
 
 def test_a_broken_build_does_not_punish_its_users():
@@ -459,3 +593,16 @@ def test_a_decision_explains_itself():
     ]
     assert value["moved"] == [{"entity": "key:k1", "before": "none", "after": "medium"}]
     assert value["policy"] == life.rules.version
+
+
+def test_rings_of_puppets_that_reinstall_do_not_hide_a_reinstaller_behind_their_build():
+    life = Life()
+    for n in range(50):
+        life.session(f"u{n}", f"key{n}", ("m1",))
+    bands = []
+    for round_ in range(9):
+        for n in range(5):
+            life.say("app_install", f"p{n} {round_}", "ring", app_install_id=f"p{n} {round_}")
+        bands.append(life.say("app_install", "u0", "key0", app_install_id=f"again{round_}").band)
+        life.wait(HOUR)
+    assert bands[-1] == "high"

@@ -34,6 +34,17 @@ def test_unknown_fields_and_unknown_tamper_words_are_ignored():
     assert read_event(LEAST | {"more": [1], "tamper": ["root", "aliens"]}).tamper == ("root",)
 
 
+def test_a_version_may_be_a_number():
+    assert read_event(LEAST | {"ver": 7}).ver == "7"
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"), [(None, None), ("", None), (False, None), (0, None), (True, "yes"), (1, "yes"), ("api", "api")]
+)
+def test_a_decoy_is_named_or_said_to_be_one(value, meant):
+    assert read_event(LEAST | {"decoy": value}).decoy == meant
+
+
 def test_a_time_with_parts_of_a_second_is_cut():
     assert read_event(LEAST | {"ts": 5.9}).ts == 5
 
@@ -43,9 +54,11 @@ def test_a_time_with_parts_of_a_second_is_cut():
     [
         ("ts", "5"), ("ts", -1), ("ts", True), ("ts", None), ("ts", float("nan")), ("ts", float("inf")), ("ts", 10**13),
         ("event_id", ""), ("event_id", 7), ("event_id", "x" * 257), ("type", "dance"), ("type", None),
-        ("user_id", 7), ("user_id", "x" * 257), ("device_key", ["k"]), ("ip", 1), ("model", {}), ("ver", 1),
+        ("user_id", 7), ("user_id", "x" * 257), ("device_key", ["k"]), ("ip", 1), ("model", {}), ("ver", 1.5),
+        ("ver", True), ("ver", 10**400),
         ("user_class", "king"), ("attestation", "maybe"), ("app_sig", 1), ("tamper", "root"), ("tamper", [1]),
-        ("tamper", {"root": 1}), ("activity", 5), ("activity", "3"), ("entitled", -1),
+        ("tamper", {"root": 1}), ("activity", 5), ("activity", "3"), ("entitled", -1), ("decoy", ["x"]), ("decoy", 1.5),
+        ("decoy", 2), ("decoy", {}), ("resumed", "yes"), ("resumed", []), ("resumed", 7), ("honey", "no"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named(field, value):

@@ -40,18 +40,19 @@ def full():
     base, at = HOURS * 60, HOURS * 60 + 77
     evidence = {n: [50_000, at] for n in range(8)}
     yield UserState(
-        base, at, 2, at, 63, 63, evidence, 20_000, 255, at, 15,
+        base, at, 2, at, 63, 63, evidence, 20_000, 255, at, 15, 255,
         keys={n: [HOURS, at, 65_535, 3] for n in range(8)},
         nets={n: [HOURS, 255] for n in range(8)},
-        models=dict.fromkeys(range(10), HOURS),
+        models=dict.fromkeys(range(0x8000, 0x800A), HOURS),
     )  # fmt: skip
     yield KeyState(
-        base, at, 2, at, 63, 63, evidence, 1, 255, at, at, (65_535, 1), 9, 7, 255,
+        base, at, 2, at, 63, 63, evidence, 3, 15, at, 15, at, (65_535, 1), 9, 7,
+        (65_535, at), (65_535, 1, at), 255, 255,
         downloads=dict.fromkeys(range(4), 255),
-        users={n: [HOURS, 3, HOURS + 336] for n in range(7)},
+        users={n: [HOURS, 3, HOURS + 336] for n in range(6)},
         ids=dict.fromkeys(range(8), HOURS),
         installs=[HOURS] * 8,
-        foreign=dict.fromkeys(range(10), HOURS),
+        foreign=dict.fromkeys(range(8), HOURS),
     )  # fmt: skip
     yield IdState(base, [1, 2, 3, 4], {n: [2**32 - 1, HOURS, at, 65_535] for n in range(6)}, [HOURS] * 8)
     yield BuildState(base, 1.5, 1e9, {n: [0.1, 1 / 3, 1.0] for n in range(6)})
