@@ -37,6 +37,7 @@ from strongroom.transport import Response, raise_problem
 from strongroom.wire import dpop
 from strongroom.wire import trust as trust_file
 from strongroom.wire.messages import ChallengeAnswer, ReleaseRequest
+from watched_offices import CALM, bent_text, patient_settings
 
 KILLED = "ended -9"
 MOST_STEPS = 400  # of one act; more is a loop that never ends
@@ -128,6 +129,9 @@ class MortalOffice:
     def __init__(self, folder: Path) -> None:
         self.folder, self.now = folder, int(time.time())
         self.made = init(folder / "room", now=self.now)
+        (folder / "room" / "risk.toml").write_text(bent_text(*CALM))  # one device asks a hundred times in a second
+        with Path(self.made.config).open("a") as config:
+            config.write(patient_settings())
         self.trust = trust_file.read(self.made.trust.read_bytes())
         self.tls = ssl.create_default_context(cafile=str(self.made.directory / "tls" / "ca.pem"))
         self.ports = (0, 0)  # device API, admin API

@@ -28,6 +28,7 @@ from strongroom.server.http.app_admin import create_admin_app
 from strongroom.server.http.app_device import create_device_app
 from strongroom.server.identify import thumbprint
 from strongroom.server.limits.memory import in_memory
+from strongroom.server.limits.rates import DEFAULTS
 from strongroom.server.office import Office
 from strongroom.server.policy import Policy
 from strongroom.server.ports import Operator
@@ -53,7 +54,7 @@ from strongroom.wire.messages import (
 from strongroom.wire.orders import Order, Receipt, ReceiptRequest
 from strongroom.wire.renewal import Renewal, RenewAnswer, RenewRequest
 from strongroom.wire.trust import DepositRecipient, Pin, Trust
-from watched_offices import watching
+from watched_offices import calm, patient_rates, watching
 
 DEVICES, ADMIN = "https://rooms.test:8443", "https://rooms.test:8444"
 JSON = {"Content-Type": "application/json"}
@@ -94,6 +95,8 @@ class Bench:
         vault: Any = None,
         attestation: Attestation | None = None,
         watch: Watch | None = None,
+        *,
+        patient: bool = False,
     ) -> None:
         self.clock = FixedClock()
         self.owner, self.release_key = SigningKey.generate(ED25519), SigningKey.generate(ED25519)
@@ -127,8 +130,8 @@ class Bench:
             trust_documents=(trust_file.split(trust_file.encode(self.trust, (self.owner,))),),
             policy=policy or Policy(),
             attestation=attestation or unattested(),
-            limits=in_memory(self.clock),
-            watch=watch or watching(),
+            limits=in_memory(self.clock, patient_rates() if patient else DEFAULTS),
+            watch=watch or (calm() if patient else watching()),
             public_url=DEVICES,
             admin_url=ADMIN,
             now=self.clock,

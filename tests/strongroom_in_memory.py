@@ -26,6 +26,7 @@ from strongroom.server.counters.memory import MemoryCounters
 from strongroom.server.http.app_admin import create_admin_app
 from strongroom.server.http.app_device import create_device_app
 from strongroom.server.limits.memory import in_memory
+from strongroom.server.limits.rates import DEFAULTS
 from strongroom.server.office import Office
 from strongroom.server.policy import Policy
 from strongroom.server.ports import Operator
@@ -35,7 +36,7 @@ from strongroom.transport import Response, raise_problem
 from strongroom.wire import trust as trust_file
 from strongroom.wire.hpke import DEFAULT_KEM, DepositKey
 from strongroom.wire.trust import DepositRecipient, Pin, Trust
-from watched_offices import watching
+from watched_offices import calm, patient_rates, watching
 
 DEVICES, ADMIN = "https://rooms.test:8443", "https://rooms.test:8444"
 YEAR = 366 * 86_400
@@ -50,6 +51,8 @@ class Street:
         policy: Policy | None = None,
         attestation: Attestation | None = None,
         watch: Watch | None = None,
+        *,
+        patient: bool = False,
     ) -> None:
         self.folder = folder
         self.clock = FixedClock()
@@ -85,8 +88,8 @@ class Street:
             trust_documents=(trust_file.split(document),),
             policy=policy or Policy(),
             attestation=attestation or unattested(),
-            limits=in_memory(self.clock),
-            watch=watch or watching(),
+            limits=in_memory(self.clock, patient_rates() if patient else DEFAULTS),
+            watch=watch or (calm() if patient else watching()),
             public_url=DEVICES,
             admin_url=ADMIN,
             now=self.clock,

@@ -57,7 +57,28 @@ CLAIMED = {
         # ten thousand updates, other versions of the client, an audit queue on the device
         later=frozenset({"C20", "C21", "C22"}),
     ),
+    "E": Group(
+        "the server under load",
+        24,
+        ("attacks/test_rate_limits.py", "adapters/test_limits_contract.py", "rooms/server/test_limits.py"),
+        # the limits of rates alone: tests elsewhere name more of these, and nobody has gone through all of them
+        later=frozenset(f"E{number:02}" for number in range(1, 25)) - {"E19"},
+        said=("attacks/test_rate_limits.py",),
+    ),
     "G": Group("the network", 8, (*PROTOCOL, "rooms/transport/test_*.py", "flows/test_*.py")),
+    "H": Group(
+        "deceptions",
+        8,
+        (
+            "attacks/test_decoys.py",
+            "flows/test_decoy_twin.py",
+            "rooms/operator/test_decoy_model.py",
+            "rooms/server/test_twins.py",
+        ),
+        # fingerprints of customers' copies
+        later=frozenset({"H08"}),
+        said=("attacks/test_decoys.py",),
+    ),
     "I": Group(
         "what reads strangers' bytes",
         6,

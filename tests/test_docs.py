@@ -69,7 +69,9 @@ def test_files_named_in_the_text_exist(page):
         for name in PATH_IN_TEXT.findall(page.read_text(encoding="utf-8"))
         if not PLACEHOLDER.search(name) and not (ROOT / name).exists() and not (page.parent / name).exists()
     ]
-    assert [name for name in missing if name not in {"attestation.toml", "strongroom.toml", "trust.json"}] == []
+    assert [
+        name for name in missing if name not in {"attestation.toml", "risk.toml", "strongroom.toml", "trust.json"}
+    ] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

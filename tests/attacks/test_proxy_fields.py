@@ -48,7 +48,7 @@ PER_FIELD = 3  # at least: removed, retyped, written twice
 def scene(tmp_path, monkeypatch):
     monkeypatch.setattr(links, "PAUSE", 0)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nobody cuts the power here
-    with Street(tmp_path) as street:
+    with Street(tmp_path, patient=True) as street:
         yield Scene(street)
 
 

@@ -22,7 +22,7 @@ HARMLESS = {"Accept", "X-Forwarded-Host", "X-Forwarded-For", "Forwarded", "Host"
 def scene(tmp_path, monkeypatch):
     monkeypatch.setattr(links, "PAUSE", 0)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nobody cuts the power here
-    with Street(tmp_path) as street:
+    with Street(tmp_path, patient=True) as street:
         scene = Scene(street)
         scene.phone.pull("digits")
         scene.publish("digits", "1.1")

@@ -145,7 +145,7 @@ def check_done(scene, act):
 def scene(tmp_path, monkeypatch):
     monkeypatch.setattr(links, "PAUSE", 0)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nobody cuts the power here
-    with Street(tmp_path) as street:
+    with Street(tmp_path, patient=True) as street:
         yield Scene(street)
 
 

@@ -17,6 +17,7 @@ from strongroom.errors import Code, IntegrityError, RefusedError
 from strongroom.testing import TestChip, TestPhone
 from strongroom.wire.messages import Evidence
 from strongroom_in_memory import DEVICES, Street, Wire
+from watched_offices import bent, watching
 
 WEIGHTS = os.urandom(300_000)
 
@@ -65,7 +66,8 @@ class Machine:
 @pytest.fixture
 def street(tmp_path):
     models = {"secret": rules("tpm", name="secret", attest_again=600), "open": rules(name="open", unattested=True)}
-    with Street(tmp_path, attestation=office("app-attest", models=models)) as street:
+    watch = watching(bent(('signature = "stop"', 'signature = "off"')))  # what a stop does is told elsewhere
+    with Street(tmp_path, attestation=office("app-attest", models=models), watch=watch) as street:
         for name in ("digits", "secret", "open"):
             with strongroom.protect(
                 WEIGHTS, name=name, version="1.0", out=tmp_path / f"{name}.srm", sign_with=street.owners,

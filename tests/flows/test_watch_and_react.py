@@ -14,7 +14,7 @@ import strongroom
 from strongroom.edge.opening import device_key as key_of
 from strongroom.edge.signals import Teller
 from strongroom.edge.tamper.looking import Facts
-from strongroom.errors import Code, RefusedError
+from strongroom.errors import Code, InputError, RefusedError
 from strongroom.risk.defaults import default_text
 from strongroom.risk.rules_file import read_rules
 from strongroom.server.identify import Visit
@@ -93,7 +93,7 @@ def refused(work, *args):
 
 
 def test_a_decoy_is_touched_and_everything_follows(street):
-    """B26, H01: refused, told to wipe in the same contact, wiped, reported; the operator sees it and forgives."""
+    """B26, H03: refused, told to wipe in the same contact, wiped, reported; the operator sees it and forgives."""
     phone = street.device("phone", street.customer("alice", "digits"))
     phone.pull("digits")
     other = street.device("other", street.customer("bob", "digits"))
@@ -197,7 +197,7 @@ def test_a_debugger_alone_asks_the_user_to_sign_in_again(street):
 
 
 def test_a_thief_s_device_is_stopped_and_the_victim_s_goes_on(street):
-    """H03: a stolen sign-in on a strange machine that asks for everything; whom it was stolen from notices nothing."""
+    """R93: a stolen sign-in on a strange machine that asks for everything; whom it was stolen from notices nothing."""
     names = [f"model{number}" for number in range(8)]
     publish(street, *names)
     victim = street.device("victim", street.customer("alice", "digits", *names))
@@ -312,6 +312,26 @@ def test_a_stopped_device_appeals_and_a_person_decides(street):
     assert street.do(decide).outcome == "restored"
     assert street.do(appealing.appeals(street.office, desk, visit(street))) == []
     assert phone.pull("digits").fetched
+
+
+def test_a_user_appeals_through_the_library(street):
+    """R93: with the reference of the refusal; what no appeal can be is said before it is sent."""
+    phone = street.device("phone", street.customer("alice", "digits"))
+    phone.pull("digits")
+    with pytest.raises(InputError) as caught:
+        phone.appeal("ref_1", "nobody has stopped me")
+    assert caught.value.code == Code.CONFLICT
+    touch_decoy(street, phone)
+    with pytest.raises(RefusedError) as stopped:
+        phone.pull("digits", fresh=True)
+    for reference, text in (("", "why"), ("no reference", "why"), ("ref_1", ""), ("ref_1", "x" * 501)):
+        with pytest.raises(InputError) as caught:
+            phone.appeal(reference, text)
+        assert caught.value.code == Code.ARGUMENT
+    made = phone.appeal(stopped.value.reference, "it was my child")
+    (row,) = street.do(appealing.appeals(street.office, operator(street), visit(street)))
+    assert (row.id, row.reference, row.text) == (made, stopped.value.reference, "it was my child")
+    assert [one.detail["appeal"] for one in of(street, "appeal.made")] == [made]
 
 
 def appeal(street, room, text):

@@ -35,6 +35,12 @@ def _account() -> click.Command:
     return account
 
 
+def _appeal() -> click.Command:
+    from strongroom.cli.appeal import appeal
+
+    return appeal
+
+
 def _attest() -> click.Command:
     from strongroom.cli.attest import attest
 
@@ -206,6 +212,7 @@ SECTIONS = {
     },
     "Without a server": {
         "file": Entry("Seal, open, inspect and verify sealed files.", _file),
+        "appeal": Entry("Say why a stopped device should be let in again.", _appeal),
         "attest": Entry("Judge a device's evidence by hand, step by step; capture a TPM's registers.", _attest),
     },
 }

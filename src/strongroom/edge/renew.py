@@ -132,6 +132,7 @@ def fetch_last_orders(
     identity: Identity,
     wanted: Reference,
     tried: Mapping[str, StrongroomError],
+    reference: str = "",
 ) -> None:
     """Renew whatever is here, because the office has stopped this device: what it wants wiped is wiped at once.
 
@@ -145,6 +146,7 @@ def fetch_last_orders(
         identity: who this device is.
         wanted: what was asked for.
         tried: as `wiping.report` returned it in this contact.
+        reference: of the refusal, for whoever appeals.
 
     Raises:
         RefusedError: WIPED, if an order took what was wanted.
@@ -162,6 +164,7 @@ def fetch_last_orders(
                 break
     refusal = None if mine is None or store.need().find(wanted) else tombstones.wiped(store.need(), wanted)
     if refusal is not None:
+        refusal.reference = reference
         raise refusal
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from strongroom import names
-from strongroom.edge import attesting, clock, enrol, following, given, renew, standing, wiping
+from strongroom.edge import appealing, attesting, clock, enrol, following, given, renew, standing, wiping
 from strongroom.edge.evidence import Attestor
 from strongroom.edge.exchange import Connector, Line, Ways
 from strongroom.edge.fetch import Progress
@@ -191,7 +191,7 @@ class Room:
             return pull(self.store, line, trust, identity, wanted, progress=progress, fresh=fresh)
         except RefusedError as error:
             if error.code == Code.RESTRICTED:
-                renew.fetch_last_orders(self.store, line, trust, identity, wanted, tried)
+                renew.fetch_last_orders(self.store, line, trust, identity, wanted, tried, error.reference)
             if error.code != Code.ORDER_PENDING:
                 raise
         renew.fetch_orders(self.store, line, trust, identity, wanted, tried)
@@ -216,6 +216,24 @@ class Room:
         """
         wanted = names.parse_reference(given.text(reference, "reference"))
         return self._stepping_up(wanted.model, lambda: self._renewed(wanted, self._ways))
+
+    def appeal(self, reference: str, text: str) -> str:
+        """Say why this device, which the office has stopped, should be let in again; a person decides.
+
+        Args:
+            reference: of the refusal (`StrongroomError.reference`).
+            text: what its user has to say, 1 to 500 characters.
+
+        Returns:
+            The office's name for the appeal.
+
+        Raises:
+            SetupError: NOT_ENROLLED.
+            StrongroomError: as `appealing.appeal`, and as `refresh_trust`.
+        """
+        identity = self.identity
+        self.refresh_trust()
+        return appealing.appeal(self._line(device_key(self.store)), identity, reference, text)
 
     @contextlib.contextmanager
     def load(

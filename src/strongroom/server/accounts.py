@@ -14,7 +14,7 @@ from strongroom.errors import Code, DeniedError, InputError
 from strongroom.server import tokens
 from strongroom.server.audit import Event, event
 from strongroom.server.entitled import entitlement_mac
-from strongroom.server.identify import ACTIVE, Visit
+from strongroom.server.identify import ACTIVE, STOPPED, Visit
 from strongroom.server.office import Office
 from strongroom.server.policy import MAX_USER_TOKEN_SECONDS
 from strongroom.server.ports import Account, DeviceRow, Entitlement, Operator, Transaction, User
@@ -211,7 +211,7 @@ async def issue_token(
 
     Raises:
         DeniedError: FORBIDDEN; NOT_FOUND for a user that is not there.
-        InputError: ARGUMENT for a life longer than 7 days.
+        InputError: ARGUMENT for a life longer than 7 days; CONFLICT for a user that is stopped.
     """
     await allow(office, operator, KEEPERS, "issue a token", visit.reference)
     life = office.policy.user_token_seconds if seconds is None else seconds
@@ -219,6 +219,9 @@ async def issue_token(
         raise InputError(Code.ARGUMENT, f"a user token lives 1 to {MAX_USER_TOKEN_SECONDS} seconds", where="seconds")
     async with office.ledger.begin() as tx:
         row = await tx.user(user)
+        if row is not None and row.state == STOPPED:
+            step = f"strongroom risk explain {user}"
+            raise InputError(Code.CONFLICT, "the risk engine stopped this user", where=user, next_step=step)
         if row is None or row.state != ACTIVE:
             raise DeniedError(Code.NOT_FOUND, "there is no such user", where=user)
         await tx.add_audit(event(Event.TOKEN_ISSUED, at=visit.now, actor=operator.id, subject=row.id, seconds=life))

@@ -38,7 +38,11 @@ async def enrol(office: Office, caller: UserCaller, request: EnrolRequest, visit
         binding = _check(caller, request, visit)
         notice = noticing.of_enrolment(office, caller, visit, request.device)
         keys = await _judged(office, caller, request, binding, notice, visit)
-        device, new = await _record(office, caller, request, keys, visit)
+        try:
+            device, new = await _record(office, caller, request, keys, visit)
+        except InputError:  # another user's key is refused, and that it wants to serve many is seen all the same
+            await judging.judged(office, noticing.proven(notice, keys), judging.LOGIN)
+            raise
         await _weighed(office, noticing.proven(replace(notice, device=device), keys), new=new)
     except StrongroomError as error:
         await _refused(office, caller, error, visit)

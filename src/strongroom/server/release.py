@@ -84,6 +84,7 @@ async def release(
         if not _has_newest(request, found):
             await limited.count_release(office, caller.account.id, visit.reference)
             grant = _seal(office, grant, binding, found, proven)
+        await weighed.hold_back(office)  # before the last look: who is stopped while an answer waits does not get it
         async with office.ledger.begin() as tx:
             await wipe_orders.refuse_pending(tx, caller.device.id, request.model, visit.now)  # one may just have come
             await entitled.still(tx, office, caller, found, visit.now, selector=request.version)
@@ -94,7 +95,6 @@ async def release(
     except StrongroomError as error:
         await refused(office, Event.RELEASE_REFUSED, caller, f"{request.model}@{request.version}", error, visit)
         raise
-    await weighed.hold_back(office)
     return grants.issue(grant, office.release_signers)
 
 

@@ -81,11 +81,11 @@ async def renew(
             if given is None:
                 raise stopped(caller.device.id)
             return given
+        await weighed.hold_back(office)  # before the last look: who is stopped while an answer waits does not get it
         answer = await _give_lease(office, caller, held, *right, request, body, weighed=weighed, visit=visit)
     except StrongroomError as error:
         await refused(office, Event.LEASE_REFUSED, caller, lease_id, error, visit)
         raise
-    await weighed.hold_back(office)
     return answer
 
 

@@ -15,9 +15,11 @@ from strongroom.edge.tamper.looking import Facts
 from strongroom.errors import Code
 from strongroom.signing import PublicKey
 from strongroom.transport import Response
+from strongroom.wire.appeal import AppealAnswer, AppealRequest
 from strongroom.wire.messages import EnrolRequest, ReleaseRequest
 
 REFERENCE = "ref_" + "R" * 22
+APPEAL = "apl_" + "A" * 22
 STATUS = {Code.RATE_LIMITED: 429}
 
 
@@ -31,6 +33,7 @@ class ReactingOffice(OrderingOffice):
     headers: dict[str, str] = field(default_factory=dict)
     enrolled: list[EnrolRequest] = field(default_factory=list)
     asked: list[ReleaseRequest] = field(default_factory=list)
+    appeals: list[AppealRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,6 +47,9 @@ class ReactingOffice(OrderingOffice):
                 self.refuses = lambda path: None
         if path == "/v1/releases":
             self.asked.append(ReleaseRequest.from_bytes(body))
+        if path == "/v1/appeals":
+            self.appeals.append(AppealRequest.from_bytes(body))
+            return Response(201, {"content-type": "application/json"}, AppealAnswer(APPEAL, self.now).to_bytes())
         code = self.refuses(path)
         if code is None:
             return super()._answer(path, body, key)

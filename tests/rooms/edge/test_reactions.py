@@ -295,6 +295,7 @@ def test_a_stopped_device_wipes_within_the_call_that_is_refused(device, office):
     with pytest.raises(RefusedError) as caught:
         room.pull("digits")
     assert caught.value.code == Code.WIPED
+    assert caught.value.reference == REFERENCE  # what an appeal is about
     assert device.counts() == (0, 0, 0)
     assert {office.ordered[one.order_id].model for one in office.receipts} == {"digits", "letters"}
     assert office.pending == []

@@ -8,11 +8,12 @@ import pytest
 
 import strongroom
 from rooms.edge.memory_office import USER_TOKEN
-from rooms.edge.reacting_office import REFERENCE, AppDevice, ReactingOffice, releases
+from rooms.edge.reacting_office import APPEAL, REFERENCE, AppDevice, ReactingOffice, releases
 from strongroom.errors import Code
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "reactions.md"
-SIGN_IN, HEAR, SAY = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+SIGN_IN, HEAR, SAY, APPEAL_TO = BLOCKS
 
 
 @pytest.fixture
@@ -59,3 +60,9 @@ def test_an_app_says_what_happened(office, code, said):
     office.headers = {"retry-after": "7"}
     office.refuses = releases(code)
     assert run(SAY)["message"] == said
+
+
+def test_a_user_appeals(office):
+    """R93: by the reference of the refusal."""
+    assert run(APPEAL_TO, refused=SimpleNamespace(reference=REFERENCE))["appeal"] == APPEAL
+    assert [one.reference for one in office.appeals] == [REFERENCE]

@@ -241,5 +241,5 @@ async def released_under(bench, trust, caller):
     right = Entitlement("ent", caller.account.id, None, "digits", None, None, NOW, b"")
     right = dataclasses.replace(right, mac=entitled.entitlement_mac(bench.office.vault, right))
     office = dataclasses.replace(bench.office, trust=trust)
-    seen = entitled.Seen([right], {}, version, files)
+    seen = entitled.Seen([right], {}, version, files, (), None)
     return await entitled.judge(office, caller, seen, "digits", NOW, selector="1.0")

@@ -121,6 +121,22 @@ def test_a_token_that_nobody_was_given(sort: str) -> None:
         assert (hit.event, hit.subject, hit.detail["stopped"]) == ("decoy.hit", decoy["id"], int(known))
         assert hit.actor == (device.id if known else "127.0.0.1")
         assert len(await alerts(bench)) == 1
+        # an app can be made to show a token that somebody gave it: its user is not stopped for that
+        owner = bench.ledger.tables.devices[0].user
+        assert [row.state for row in bench.ledger.tables.users if row.id == owner] == ["active"]
+
+    run(story)
+
+
+def test_strangers_fill_no_disk() -> None:
+    """R97: hits by nobody known are all counted, and written down once a minute for each decoy and network."""
+
+    async def story(bench: Bench) -> None:
+        decoy = await row_of(bench, (await added(bench, "canary", "datasheet"))["id"])
+        for last in range(50):
+            await hits.hit(bench.office, decoy, None, None, Visit(bench.clock(), "r", "", "", f"2001:db8::{last:x}"))
+        assert (await row_of(bench, decoy.id)).hits == 50
+        assert len(await decoy_events(bench)) == len(await alerts(bench)) == 1
 
     run(story)
 
@@ -233,6 +249,49 @@ def test_a_hit_that_a_crash_came_before_is_found_at_the_next_start(monkeypatch: 
             (decoy["id"], device.id),
             (decoy["id"], patient.id),
         ]
+
+    run(story)
+
+
+def test_what_was_asked_for_before_it_became_a_decoy_is_no_hit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real model becomes a decoy, goes, and comes again, and the server starts anew each time."""
+
+    async def story(bench: Bench) -> None:
+        await bench.publish("old")
+        honest, late, thief = [await bench.device(name, "old") for name in ("ada", "bob", "eve")]
+        await honest.release(model="old")
+        await bench.wipe(honest)
+        decoy = await added(bench, "model", "old")
+        assert await keeper.recover(bench.office) == 0
+        await bench.ask("POST", f"/v1/decoys/{decoy['id']}/remove")
+        await late.release(model="old")
+        await bench.wipe(late)
+        await added(bench, "model", "old")
+        assert await keeper.recover(bench.office) == 0
+        with monkeypatch.context() as dying:
+            dying.setattr(Traps, "follow", lambda _, work: work.close())
+            await thief.release(model="old")
+        assert await keeper.recover(bench.office) == 1
+        assert [row.actor for row in await decoy_events(bench)] == [thief.id]
+
+    run(story)
+
+
+def test_a_model_that_devices_use_cannot_become_a_decoy() -> None:
+    """A wrong word in `decoy add model` would stop everybody; who was stopped already does not keep it from that."""
+
+    async def story(bench: Bench) -> None:
+        await bench.publish()
+        honest = await bench.device("ada", "digits")
+        await honest.release()
+        wanted = {"kind": "model", "name": "digits", "note": ""}
+        refused = await bench.ask("POST", "/v1/decoys", wanted)
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+        assert honest.id
+        assert honest.id in refused.json()["next"]
+        async with bench.ledger.begin() as tx:
+            await tx.set_device_state(honest.id, "stopped")
+        assert (await bench.ask("POST", "/v1/decoys", wanted)).status_code == 201
 
     run(story)
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 MAX_SECONDS = 900  # an address is slowed down for, at most
 NOISE_SECONDS = 300  # for each time that noise comes from it
 FACTOR = 0.1  # of its usual rate
-SHARED = 3  # users of an address that are still one household
+SHARED = 1  # users of an address who share it with nobody we know
 KNOWN_SECONDS = 86_400  # that a user counts as seen on an address
 ADDRESSES = 50_000  # remembered, of each kind; about 25 MB
 

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from strongroom.canonical import to_base64url
-from strongroom.errors import Code, DeniedError
+from strongroom.errors import Code, DeniedError, InputError
 from strongroom.server import accounts, tokens
 from strongroom.server.audit import Event, event
 from strongroom.server.bait.board import (
     CANARY,
     KEY,
     LIVE,
+    MODEL,
     OPERATOR_TOKEN,
     TOKEN,
     USER_TOKEN,
@@ -21,10 +22,10 @@ from strongroom.server.bait.board import (
 )
 from strongroom.server.bait.marks import mark_of
 from strongroom.server.bait.shipped import ENDPOINT
-from strongroom.server.identify import Visit
+from strongroom.server.identify import ACTIVE, Visit
 from strongroom.server.office import Office
 from strongroom.server.policy import MAX_USER_TOKEN_SECONDS
-from strongroom.server.ports import Operator, ServedObjects
+from strongroom.server.ports import Operator, ServedObjects, Transaction
 from strongroom.server.traps.loading import load
 from strongroom.server.traps.wanted import Wanted, checked
 from strongroom.server.watch_ports import DecoyRow
@@ -51,11 +52,14 @@ async def add(office: Office, operator: Operator, wanted: Wanted, visit: Visit) 
 
     Raises:
         DeniedError: FORBIDDEN.
-        InputError: ARGUMENT or NAME for what cannot be a decoy; CONFLICT for one that is there.
+        InputError: ARGUMENT or NAME for what cannot be a decoy; CONFLICT for one that is there, and for a model that
+            devices hold.
     """
     await accounts.allow(office, operator, TRAPPERS, "add a decoy", visit.reference)
     name = checked(wanted)
     async with office.ledger.begin() as tx:
+        if wanted.kind == MODEL:
+            await _refuse_held(tx, name, visit.now)
         row = await tx.decoy_named(wanted.kind, name)
         if row is not None and row.state != LIVE:
             await tx.set_decoy_state(row.id, LIVE)
@@ -68,6 +72,23 @@ async def add(office: Office, operator: Operator, wanted: Wanted, visit: Visit) 
         )
     await load(office)
     return Shown(row, shows(office, row, visit.now))
+
+
+async def _refuse_held(tx: Transaction, model: str, now: int) -> None:
+    """See that nobody in good standing holds a model: the next request of each of them would be a stop.
+
+    Who was stopped does not count: a decoy that caught somebody may be taken out of force and put into it again.
+    """
+    for version in await tx.versions(model):
+        after = ""
+        while held := await tx.holders(version.id, now=now, after=after):
+            after = held[-1].device
+            for one in held:
+                device = await tx.device(one.device) if now < one.expires else None
+                if device is not None and device.state == ACTIVE:
+                    what = "devices use this model: as a decoy it would stop every one of them"
+                    step = f"use another model, or first: strongroom device wipe {one.device} --model {model}"
+                    raise InputError(Code.CONFLICT, what, where=model, next_step=step)
 
 
 async def list_decoys(office: Office, operator: Operator) -> Sequence[DecoyRow]:

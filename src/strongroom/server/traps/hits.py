@@ -14,6 +14,7 @@ from strongroom.server.alerts.alert import Alert, new_alert
 from strongroom.server.audit import Event, event
 from strongroom.server.bait.board import CANARY, FIELD, TOKEN
 from strongroom.server.identify import PROOF_LIFE, Visit, thumbprint
+from strongroom.server.limits.addresses import counted
 from strongroom.server.office import Office
 from strongroom.server.ports import DeviceRow, User
 from strongroom.server.traps.loading import load
@@ -59,14 +60,17 @@ async def _settle_one(office: Office, seen: Seen) -> None:
     if decoy is None:
         return
     device, user = seen.device, seen.user
-    if device is None and seen.proof:
+    proven = device is None and bool(seen.proof)
+    if proven:
         device, user = await _prover(office, seen)
     if await _exercised(office, decoy, device, seen.visit):
         return
-    await hit(office, decoy, device, user, seen.visit)
+    await hit(office, decoy, device, user, seen.visit, alone=proven)
 
 
-async def hit(office: Office, decoy: DecoyRow, device: DeviceRow | None, user: User | None, visit: Visit) -> None:
+async def hit(
+    office: Office, decoy: DecoyRow, device: DeviceRow | None, user: User | None, visit: Visit, *, alone: bool = False
+) -> None:
     """Act on one hit.
 
     Args:
@@ -75,6 +79,7 @@ async def hit(office: Office, decoy: DecoyRow, device: DeviceRow | None, user: U
         device: whose key made the request, if that is known.
         user: whose device it is, or who showed a token of their own.
         visit: the request.
+        alone: stop the device and not its user: an app can be made to show a token that somebody gave it.
 
     Raises:
         StoreError: DATABASE; nothing was written down then, and it may be done again.
@@ -86,9 +91,9 @@ async def hit(office: Office, decoy: DecoyRow, device: DeviceRow | None, user: U
         if decoy.kind not in ALARMING:
             await _note_noise(office, decoy, visit)
             return
-    actor = device.id if device else user.id if user else visit.address
+    actor = device.id if device else user.id if user else counted(visit.address)
     facts = {"device": device.id if device else "", "user": user.id if user else "", "address": visit.address}
-    stopped = await _weigh(office, decoy, device, user, visit) if known else False
+    stopped = await _weigh(office, decoy, device, user, visit, alone=alone) if known else False
     what = Alert.DECOY_FETCHED if decoy.kind == CANARY else Alert.DECOY_HIT
     told = new_alert(
         office,
@@ -104,9 +109,12 @@ async def hit(office: Office, decoy: DecoyRow, device: DeviceRow | None, user: U
         reference=visit.reference,
         **facts,
     )
+    written = known or await _first(office, f"decoy-hit:{decoy.id}:{actor}", visit)
     async with office.ledger.begin() as tx:
         await tx.note_decoy_hit(decoy.id, at=visit.now)
         await tx.add_alert(told)
+        if not written:  # nobody known: a row a minute, so that no stranger fills the disk; all are counted
+            return
         await tx.add_audit(
             event(
                 Event.DECOY_HIT,
@@ -123,8 +131,7 @@ async def hit(office: Office, decoy: DecoyRow, device: DeviceRow | None, user: U
 
 
 async def _note_noise(office: Office, decoy: DecoyRow, visit: Visit) -> None:
-    name = f"decoy-noise:{visit.address}"
-    if await office.counters.once(name, made=visit.now, expires=visit.now + NOISE_SECONDS, now=visit.now):
+    if await _first(office, f"decoy-noise:{counted(visit.address)}", visit):
         async with office.ledger.begin() as tx:
             await tx.add_audit(
                 event(
@@ -137,6 +144,11 @@ async def _note_noise(office: Office, decoy: DecoyRow, visit: Visit) -> None:
                     reference=visit.reference,
                 )
             )
+
+
+async def _first(office: Office, name: str, visit: Visit) -> bool:
+    """Tell whether this is the first of its name within a minute."""
+    return await office.counters.once(name, made=visit.now, expires=visit.now + NOISE_SECONDS, now=visit.now)
 
 
 async def _exercised(office: Office, decoy: DecoyRow, device: DeviceRow | None, visit: Visit) -> bool:
@@ -173,9 +185,11 @@ async def _prover(office: Office, seen: Seen) -> tuple[DeviceRow | None, User | 
         return device, await tx.user(device.user) if device else None
 
 
-async def _weigh(office: Office, decoy: DecoyRow, device: DeviceRow | None, user: User | None, visit: Visit) -> bool:
+async def _weigh(
+    office: Office, decoy: DecoyRow, device: DeviceRow | None, user: User | None, visit: Visit, *, alone: bool
+) -> bool:
     """Let the risk engine do what its rules say; returns whether somebody is stopped."""
     if decoy.kind == CANARY:  # mail scanners and resolvers fetch what they find
         return False
-    weighed = await judging.trapped(office, device, user, decoy.id, visit, honey=decoy.kind == FIELD)
+    weighed = await judging.trapped(office, device, user, decoy.id, visit, honey=decoy.kind == FIELD, alone=alone)
     return weighed.restricted

@@ -72,6 +72,8 @@ class Keeper:
 async def recover(office: Office) -> int:
     """Follow up the hits that a crash came before: their refusal or grant is in the audit log, but no hit is.
 
+    What was asked for before it became a decoy is no hit: nobody is stopped for having used it while it was real.
+
     What is not found so: a field, a canary, and an operator's token; nothing of their requests is written down.
 
     Returns:
@@ -82,10 +84,14 @@ async def recover(office: Office) -> int:
     """
     rows = await _newest(office, office.now() - BACK)
     done = {row.detail.get("reference") for row in rows if row.event in {Event.DECOY_HIT, Event.DECOY_TESTED}}
+    added = {row.subject: number for number, row in enumerate(rows) if row.event == Event.DECOY_ADDED}
     count = 0
-    for row in rows:
+    for number, row in enumerate(rows):
         thing = _thing(office, row)
         if thing is None or row.detail.get("reference") in done:
+            continue
+        decoy = office.traps.known.by_thing[_LEFT[row.event], thing]
+        if row.at < decoy.created or number < added.get(decoy.id, 0):
             continue
         visit = Visit(office.now(), str(row.detail.get("reference", "")), "", "")
         device, user = None, None

@@ -59,6 +59,8 @@ async def decide_appeal(
 ) -> AppealRow:
     """Let the device in again, and its user if that is stopped as well; or say that it stays as it is.
 
+    Other devices of the user that are stopped for what they did themselves stay so: one of them may be a thief's.
+
     Raises:
         DeniedError: FORBIDDEN or NOT_FOUND.
         InputError: ARGUMENT for no reason; CONFLICT if it was decided before, or the device is blocked.
@@ -78,7 +80,7 @@ async def decide_appeal(
         if device is not None:
             await restore_device(tx, office.watch.rules, operator, device, why, visit)
         if user is not None and user.state == STOPPED:
-            await restore_user(tx, office.watch.rules, operator, user, why, visit)
+            await restore_user(tx, office.watch.rules, operator, user, why, visit, guilty=False)
     return decided
 
 

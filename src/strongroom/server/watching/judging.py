@@ -4,7 +4,7 @@ In PostgreSQL the states' rows are locked as they are read, in one order, so tha
 one after the other; SQLite has one writer anyway.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -15,6 +15,7 @@ from strongroom.risk import engine
 from strongroom.risk.decision import Decision
 from strongroom.risk.entities import Entity, Kind, tag
 from strongroom.risk.events import Event as Judged
+from strongroom.risk.rules import Rules
 from strongroom.risk.state import KeyState, State
 from strongroom.server import tokens
 from strongroom.server.alerts.alert import Alert, new_alert
@@ -22,9 +23,19 @@ from strongroom.server.audit import Event, event
 from strongroom.server.identify import Visit
 from strongroom.server.office import Office
 from strongroom.server.ports import DeviceRow, Transaction, User
-from strongroom.server.watch_ports import RiskEventRow
+from strongroom.server.watch_ports import RiskEventRow, RiskRow
 from strongroom.server.watching import noticing
-from strongroom.server.watching.deciding import BANDS, MEDIUM, changed, entities_of, named, row_of, snoozes_of, weigh
+from strongroom.server.watching.deciding import (
+    AUTHENTICATE,
+    BANDS,
+    MEDIUM,
+    changed,
+    entities_of,
+    named,
+    row_of,
+    snoozes_of,
+    weigh,
+)
 from strongroom.server.watching.noticing import Notice
 from strongroom.server.watching.reacting import Weighed, order_for_stopped, react
 from strongroom.server.weighing import AttestationRefusedError
@@ -61,6 +72,8 @@ async def judged(office: Office, notice: Notice, *types: str, deceivable: bool =
         events = await _referred(tx, every, notice.visit.reference)
         snoozes = snoozes_of(rules, await tx.snoozes(now=now), notice)
         rows = await tx.risk_states([one.row() for one in _entities(events)])
+        if LOGIN in types and _from_before(rules, rows, notice):
+            return Weighed(step_up=AUTHENTICATE)
         outcome = weigh(rules, events, rows, snoozes, notice)
         await tx.keep_risk_states(changed(rows, outcome.kept))
         for made, decision in outcome.decided:
@@ -94,7 +107,14 @@ async def refused(office: Office, notice: Notice, error: StrongroomError, *types
 
 
 async def trapped(
-    office: Office, device: DeviceRow | None, user: User | None, decoy: str, visit: Visit, *, honey: bool = False
+    office: Office,
+    device: DeviceRow | None,
+    user: User | None,
+    decoy: str,
+    visit: Visit,
+    *,
+    honey: bool = False,
+    alone: bool = False,
 ) -> Weighed:
     """Judge that a decoy was touched by somebody who is known, if only by a user's or a device's token.
 
@@ -105,6 +125,7 @@ async def trapped(
         decoy: its identifier.
         visit: time, reference, address.
         honey: a field that only bait shows was changed, which is evidence and no stop.
+        alone: the device's key is charged and its user is not: somebody else may have put the decoy into its hands.
 
     Raises:
         StoreError: DATABASE.
@@ -112,7 +133,7 @@ async def trapped(
     if device is None and user is None:
         return Weighed()
     async with office.ledger.begin() as tx:
-        user = user if user is not None or device is None else await tx.user(device.user)
+        user = None if alone else user if user is not None or device is None else await tx.user(device.user)
         account = None if user is None else await tx.account(user.account)
     key = None if device is None else canonical.to_base64url(device.thumbprint)
     notice = Notice(user, account, device, key, None, visit, decoy=None if honey else decoy, honey=honey)
@@ -148,8 +169,9 @@ async def order_stopped(office: Office, device: str, visit: Visit) -> None:
 async def stepped_up(office: Office, notice: Notice) -> None:
     """Count a step-up that was passed: what was held against user and device weighs less, and both are trusted.
 
-    Only a band of medium is cleared so. Nothing is cleared in advance, and high is an operator's to forgive. Attesting,
-    which a machine can repeat by itself, counts once while the trust it brought lasts.
+    Only a band of medium is cleared so. Nothing is cleared in advance, and high is an operator's to forgive. It counts
+    once while the trust it brought lasts: attesting is repeated by a machine, and signing in by a thief who knows the
+    password. Later ones let the requests pass that had to wait for them, and take nothing back.
 
     Raises:
         StoreError: DATABASE.
@@ -164,7 +186,7 @@ async def stepped_up(office: Office, notice: Notice) -> None:
             return
         try:
             states = {one: State.unpack(rows[one.row()].state) for one in entities if one.row() in rows}
-            if not notice.enrols and _trusted(states.get(entities[1]), notice.user.id, now):
+            if _trusted(states.get(entities[1]), notice.user.id, now):
                 return
             decision = engine.step_up(rules, notice.user.id, notice.key, now, states)
             kept = [row_of(one, states[one], rows.get(one.row()), now) for one in entities if one in states]
@@ -190,6 +212,18 @@ async def stepped_up(office: Office, notice: Notice) -> None:
 def _trusted(state: State | None, user: str, now: int) -> bool:
     pair = state.users.get(tag(user)) if isinstance(state, KeyState) else None
     return pair is not None and pair[2] > now // 3600
+
+
+def _from_before(rules: Rules, rows: Sequence[RiskRow], notice: Notice) -> bool:
+    """Tell whether a user enrols by a token from before it was asked to sign in again.
+
+    Such a login is refused and weighs nothing. Whoever stole the token has no other one, and would otherwise go on to
+    enrol until the user is stopped, with all its devices.
+    """
+    if notice.user is None or notice.signed_in is None or rules.reactions["medium"].step_up != AUTHENTICATE:
+        return False
+    mine = Entity(Kind.USER, notice.user.id).row()
+    return any(row.entity == mine and row.band == MEDIUM and notice.signed_in <= row.moved for row in rows)
 
 
 def exact(value: object) -> JsonValue:

@@ -26,6 +26,7 @@ from strongroom.wire.messages import Device
 SILENT = 2700  # seconds of silence of a device key after which its next request begins a session
 KNOWN = ("tamper", "install", "build", "app_sig", "resumed", "runs", "keystore", "place", "elsewhere", "step_up")
 
+_OTHER = ".b"  # ends the name of the session of a key on another machine than it was begun on
 _INSTALL = re.compile(r"[A-Za-z0-9_-]{22}")
 _BUILD = re.compile(r"[ -~]{1,64}")
 _LEVELS = {"LEVEL_1": 1, "LEVEL_2": 2, "LEVEL_3": 3, "LEVEL_4": 4}  # Play Integrity's recentDeviceActivity
@@ -201,7 +202,11 @@ def events_of(
     """
     now, last = notice.visit.now, before or {}
     going_on = last.get("session_id") if now - _seconds(last) < SILENT else None
-    session = str(going_on) if going_on else None if notice.enrols else new_id("ses", office.watch.random)
+    claimed = notice.fingerprint or (_text_of(last, "device_id") if going_on else None)
+    if going_on:
+        session = _session(str(going_on), elsewhere=claimed != (_text_of(last, "device_id") or claimed))
+    else:
+        session = None if notice.enrols else new_id("ses", office.watch.random)
     installed = last.get("app_install_id")
     install = notice.said.install or (str(installed) if installed else None)
     first: list[str] = []
@@ -220,7 +225,7 @@ def events_of(
             type=one,
             user_id=None if notice.user is None else notice.user.id,
             user_class=notice.user_class(rules),
-            device_id=notice.fingerprint,
+            device_id=claimed,
             device_key=notice.key,
             session_id=session,
             app_install_id=install,
@@ -236,6 +241,21 @@ def events_of(
             activity=notice.activity,
             entitled=entitled,
         )
+
+
+def _session(last: str, *, elsewhere: bool) -> str | None:
+    """Return the session a request belongs to: one key on two machines is in two sessions at once, and in no third.
+
+    Whoever changes machines as often as it likes begins nothing anew with it, so what a session counts goes on.
+    """
+    if not elsewhere:
+        return last
+    return last.removesuffix(_OTHER) if last.endswith(_OTHER) else last + _OTHER
+
+
+def _text_of(event: Mapping[str, object], name: str) -> str | None:
+    text = event.get(name)
+    return text if isinstance(text, str) else None
 
 
 def _seconds(event: Mapping[str, object]) -> int:

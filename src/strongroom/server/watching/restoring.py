@@ -24,7 +24,7 @@ from strongroom.server.identify import ACTIVE, STOPPED, Visit
 from strongroom.server.office import Office
 from strongroom.server.ports import AuditEvent, DeviceRow, Operator, OrderRow, Transaction, User
 from strongroom.server.watch_ports import AppealRow
-from strongroom.server.watching.deciding import NONE, named
+from strongroom.server.watching.deciding import HIGH, NONE, named
 from strongroom.server.watching.snoozing import WATCHERS, check_why
 from strongroom.server.wipe_orders import MOST_HELD, RISK
 
@@ -106,12 +106,24 @@ async def restore_device(
 
 
 async def restore_user(
-    tx: Transaction, rules: Rules, operator: Operator, user: User, why: str, visit: Visit
+    tx: Transaction, rules: Rules, operator: Operator, user: User, why: str, visit: Visit, *, guilty: bool = True
 ) -> Restored:
-    """Restore a user and its stopped devices in a transaction of the caller's."""
+    """Restore a user and its stopped devices in a transaction of the caller's.
+
+    Args:
+        tx: the transaction.
+        rules: in force.
+        operator: who says so.
+        user: whom.
+        why: a reason.
+        visit: time and reference.
+        guilty: those too that were stopped for what they did themselves, and not with the user.
+    """
     withdrawn: list[str] = []
     closed: list[str] = []
     for row in await tx.devices_of(user, state=STOPPED, limit=MOST_DEVICES):
+        if not guilty and await _guilty(tx, row):
+            continue
         done = await restore_device(tx, rules, operator, row, why, visit)
         withdrawn += done.withdrawn
         closed += done.appeals
@@ -123,6 +135,11 @@ async def restore_user(
         await tx.set_user_state(user.id, ACTIVE)
     await tx.add_audit(_restored(operator, USER, user.id, why, withdrawn, visit))
     return Restored(USER, user.id, ACTIVE, tuple(withdrawn), tuple(closed))
+
+
+async def _guilty(tx: Transaction, row: DeviceRow) -> bool:
+    entity = Entity(Kind.KEY, canonical.to_base64url(row.thumbprint))
+    return any(one.band >= HIGH for one in await tx.risk_states([entity.row()]))
 
 
 async def _close(tx: Transaction, operator: Operator, device: str, outcome: str, visit: Visit) -> list[AppealRow]:
