@@ -224,7 +224,8 @@ def test_a_torn_local_file(tmp_path, store, monkeypatch, how, step):
         device.room().pull("digits")
         counted.add(store.fetched - before)
         check_whole(device, content)
-    assert len(counted) >= 2  # one segment more than before, two more
+    # one segment more than before, two more; how many were sealed again when the line broke is not for the test to say
+    assert len(counted) >= (2 if local > 2 * SMALL else 1)
     assert max(counted) < size
 
 

@@ -27,7 +27,7 @@ async def reload_rules(office: Office) -> bool:
         name = Event.RISK_RELOAD_REFUSED
         told = {"code": str(error.code), "what": error.what, "where": error.where, "next": error.next_step}
     else:
-        _log.info("the rules were read again", policy=after, changed=after != before)
+        _log.info("the rules were read again", policy=after[:16], changed=after != before)
         name, told = Event.RISK_RELOADED, {"before": before}
     policy = office.watch.rules.version
     row = event(name, at=office.now(), actor="", subject="risk.toml", policy_version=policy, **told)
