@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
             {n.lower(): v for n, v in self.headers.items()},
             self.rfile.read(int(self.headers["Content-Length"])),
         )
-        receiver: Receiver = self.server.receiver  # type: ignore[attr-defined]
+        receiver: Receiver = self.server.receiver  # type: ignore[attr-defined] # set where the server is made
         receiver.told.append(told)
         receiver.came.release()
         answer = receiver.answer(told)

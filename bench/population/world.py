@@ -109,7 +109,7 @@ class World:
 
     def device(self, **its: object) -> Device:
         """Return a new device."""
-        return Device(self.name("d"), self.name("k"), self.name("i"), **its)  # type: ignore[arg-type]
+        return Device(self.name("d"), self.name("k"), self.name("i"), **its)  # type: ignore[arg-type] # fields of Device, by name
 
     def person(self, kind: str, *, devices: int = 1, models: int = 0, born: float | None = None) -> Person:
         """Return somebody new."""

@@ -3,15 +3,11 @@
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
-from fakes import MemoryLedger
+from opened_ledgers import OPEN
 from strongroom.errors import Code, InputError, InternalError, StoreError
-from strongroom.server.ledger import upgrade
-from strongroom.server.ledger.engine import sqlite_url
-from strongroom.server.ledger.sql import SqlLedger
 from strongroom.server.ports import (
     Account,
     AttestationRow,
@@ -42,15 +38,6 @@ CHALLENGE = ChallengeRow(b"h" * 32, "us_1", b"t" * 32, "release", "digits", 1060
 RELEASE = ReleaseRow("re_1", "de_1", "ac_1", "ve_1", b"r" * 32, b"e" * 32, "le_1", 2000, 1000)
 ATTESTED = AttestationRow("de_1", "tpm", '{"counter":1}', 1, 1000, 1000, "aa" * 32, b"w" * 32, b"m" * 32)
 ORDER = OrderRow("or_1", "de_1", "digits", "1.0", "ve_1", b"payload", '["a.b.c"]', 1000, 2000, "op_1")
-
-
-def _sql(folder: Path) -> Ledger:
-    url = sqlite_url(folder / "strongroom.db")
-    upgrade(url)
-    return SqlLedger.open(url)
-
-
-OPEN = {"memory": lambda _folder: MemoryLedger(), "sqlite": _sql}
 
 
 @pytest.fixture(params=sorted(OPEN))

@@ -5,11 +5,8 @@ import dataclasses
 
 import pytest
 
-from fakes import MemoryLedger
+from opened_ledgers import OPEN
 from strongroom.errors import Code, InputError
-from strongroom.server.ledger import upgrade
-from strongroom.server.ledger.engine import sqlite_url
-from strongroom.server.ledger.sql import SqlLedger
 from strongroom.server.ports import Account, DeviceRow, ReleaseRow, StoredFile, User, Version
 from strongroom.server.twin_ports import Given, TwinRow
 
@@ -33,15 +30,6 @@ REAL = StoredFile(
 FAKE = dataclasses.replace(REAL, file_id=b"a" * 32, commitment=b"d" * 32, object_name="fake", twin="tw_1")
 TWIN = TwinRow("tw_1", "ve_1", "uploading", "", "op_1", 5)
 RELEASE = ReleaseRow("re_1", "de_1", "ac_1", "ve_1", b"q" * 32, b"e" * 32, "le_1", 2000, 1000, twin="tw_1")
-
-
-def _sql(folder):
-    url = sqlite_url(folder / "strongroom.db")
-    upgrade(url)
-    return SqlLedger.open(url)
-
-
-OPEN = {"memory": lambda _folder: MemoryLedger(), "sqlite": _sql}
 
 
 @pytest.fixture(params=sorted(OPEN))

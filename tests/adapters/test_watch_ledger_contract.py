@@ -5,11 +5,8 @@ import dataclasses
 
 import pytest
 
-from fakes import MemoryLedger
+from opened_ledgers import OPEN
 from strongroom.errors import Code, InputError
-from strongroom.server.ledger import upgrade
-from strongroom.server.ledger.engine import sqlite_url
-from strongroom.server.ledger.sql import SqlLedger
 from strongroom.server.ports import Account, DeviceRow, User
 from strongroom.server.watch_ports import AlertRow, AppealRow, DecoyRow, RiskEventRow, RiskRow, SnoozeRow
 
@@ -19,15 +16,6 @@ SNOOZE = SnoozeRow("sn_1", "parallel", "us_1", 2000, "op_1", "ticket 411", 1000)
 DECOY = DecoyRow("dc_1", "endpoint", "/v1/export", "sdk", b"m" * 32, 1000, "op_1", "active")
 ALERT = AlertRow("al_1", "dc_1:us_1:0", 1000, "{}", 0, 1000)
 APPEAL = AppealRow("ap_1", "de_1", "us_1", "ref_1", "it was my dog", 1000)
-
-
-def _sql(folder):
-    url = sqlite_url(folder / "strongroom.db")
-    upgrade(url)
-    return SqlLedger.open(url)
-
-
-OPEN = {"memory": lambda _folder: MemoryLedger(), "sqlite": _sql}
 
 
 @pytest.fixture(params=sorted(OPEN))

@@ -70,7 +70,7 @@ def test_python_compiles_and_asks_for_the_decoy(kind):
 def test_javascript_parses(kind, tmp_path):
     node = shutil.which("node")
     if node is None:
-        pytest.skip("there is no node here")
+        pytest.skip("Node.js is not there: apt-get install nodejs")
     (tmp_path / "planted.mjs").write_text(_made("javascript", kind), encoding="utf-8")
     assert subprocess.run([node, "--check", str(tmp_path / "planted.mjs")], check=False).returncode == 0
 
