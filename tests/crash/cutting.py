@@ -109,9 +109,12 @@ class Driver:
         assert {one["outcome"] for one in done.values()} == {"after"}
         return [call for name, one in done.items() for call in _of(name, by_process[one["pid"]])]
 
-    def hit_threads(self, acts: Iterable[str], how: str) -> tuple[Counts, int]:
-        """Hit the first calls of the threads that fetch, as many as they make; return also how often one was hit."""
-        counts, hits = Counts(), 0
+    def hit_threads(self, acts: Iterable[str], how: str) -> tuple[Counts, list[Call]]:
+        """Hit the first calls of the threads that fetch; return also those that were made.
+
+        Which thread makes how many is theirs to settle. Only that each kind is called once by one of them is sure.
+        """
+        counts, hits = Counts(), []
         for kind in ("openat", "fchmod", "write"):
             with self.traced(*_arguments(kind, how)):
                 for act, number in itertools.product(acts, (1, 2, 3)):
@@ -119,7 +122,8 @@ class Driver:
                     asked = {"call": self.failing[kind], "times": AT - number, "threads": True}
                     told = self.ask(do="act", act=act, **asked)
                     _count(counts, call, how, told, sure=False)
-                    hits += told["status"] == _KILLED
+                    if told["status"] == _KILLED:
+                        hits.append(call)
         return counts, hits
 
     def hit(self, calls: Iterable[Call], how: str) -> Counts:
