@@ -133,6 +133,16 @@ class WatchMemory:
     ) -> None:
         _change(self._w.alerts, id_, attempts=attempts, due=due, sent=sent, given_up=given_up)
 
+    async def drop_alerts(self, *, before: int, limit: int = 1000) -> int:
+        def over(row: AlertRow) -> bool:
+            ended = row.given_up if row.sent is None else row.sent
+            return row.at < before and ended is not None and ended < before
+
+        old = sorted((row.at, row.id) for row in self._w.alerts.values() if over(row))[:limit]
+        for _, id_ in old:
+            del self._w.alerts[id_]
+        return len(old)
+
     async def add_appeal(self, row: AppealRow) -> None:
         _add(self._w.appeals, row)
 

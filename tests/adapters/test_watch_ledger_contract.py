@@ -168,6 +168,32 @@ def test_an_alert_is_there_once_and_waits_until_it_is_sent(run):
     run(check)
 
 
+def test_only_alerts_that_are_over_for_long_are_dropped(run):
+    """The oldest first, counted from when it was sent or given up; what waits stays, however old, and so do keys."""
+
+    async def check(ledger):
+        named = [dataclasses.replace(ALERT, id=f"al_{n}", key=f"key {n}", at=1000 + n) for n in range(6)]
+        async with ledger.begin() as tx:
+            for row in named:
+                await tx.add_alert(row)
+            await tx.note_alert("al_1", attempts=1, due=9000, sent=1500)
+            await tx.note_alert("al_2", attempts=9, due=9000, given_up=1600)
+            await tx.note_alert("al_3", attempts=1, due=9000, sent=1700)
+            await tx.note_alert("al_4", attempts=1, due=9000, sent=2000)  # made early, sent late
+            await tx.note_alert("al_5", attempts=9, due=9000, given_up=2001)
+        async with ledger.begin() as tx:
+            assert await tx.drop_alerts(before=2000, limit=2) == 2
+            assert [row.id for row in await tx.alerts()] == ["al_5", "al_4", "al_3", "al_0"]
+            assert await tx.drop_alerts(before=2000) == 1
+            assert await tx.drop_alerts(before=2000) == 0
+            assert [row.id for row in await tx.alerts()] == ["al_5", "al_4", "al_0"]
+            assert [row.id for row in await tx.due_alerts(now=2000)] == ["al_0"]
+            again = [await tx.add_alert(dataclasses.replace(row, id=f"{row.id}x")) for row in named]
+            assert again == [False, True, True, True, False, False]
+
+    run(check)
+
+
 def test_an_appeal_waits_until_somebody_decides(run):
     async def check(ledger):
         async with ledger.begin() as tx:

@@ -11,10 +11,11 @@ import os
 import pytest
 
 import strongroom
+from fakes_watch import WatchMemory
 from strongroom.edge.opening import device_key as key_of
 from strongroom.edge.signals import Teller
 from strongroom.edge.tamper.looking import Facts
-from strongroom.errors import Code, InputError, RefusedError
+from strongroom.errors import Code, InputError, RefusedError, StoreError
 from strongroom.risk.defaults import default_text
 from strongroom.risk.rules_file import read_rules
 from strongroom.server.identify import Visit
@@ -314,6 +315,50 @@ def test_a_stopped_device_appeals_and_a_person_decides(street):
     assert phone.pull("digits").fetched
 
 
+def test_an_appeal_is_told_without_a_word_of_the_appellant_s(street):
+    """R93: somebody hears of it, once an hour for a device, and reads it where it is shown with care."""
+    one, other = (street.device(name, street.customer(name, "digits")) for name in ("alice", "bob"))
+    for phone in (one, other):
+        touch_decoy(street, phone)
+    street.clock.advance(HOUR - street.clock() % HOUR)
+    hostile = "<!channel> \x1b[2J\n@oncall https://evil.example/?q=ref_evil"
+    for phone in (one, one, other):
+        assert appeal(street, phone, hostile, "ref_evil").status == 201
+    first, second = told_of(street, "appeal.made")
+    assert [row["data"].pop("device") for row in (first, second)] == [one.identity.id, other.identity.id]
+    waiting = street.do(appealing.appeals(street.office, operator(street), visit(street)))
+    named = first["data"].pop("appeal")
+    (row,) = [row for row in waiting if row.id == named]
+    assert (row.device, row.user) == (one.identity.id, first["data"].pop("user"))
+    assert first["data"].pop("reference") == of(street, "appeal.made")[0].detail["reference"]
+    assert first["data"] == {"next": "strongroom risk appeals"}
+    assert "evil" not in repr((first, second))
+    street.clock.advance(HOUR)
+    assert appeal(street, one, "again", "ref_evil").status == 201
+    assert len(told_of(street, "appeal.made")) == 3
+
+
+def test_no_appeal_is_kept_of_which_nobody_is_told(street, monkeypatch):
+    """R93: alert and appeal are one transaction; what the device was told holds."""
+    phone = street.device("phone", street.customer("alice", "digits"))
+    touch_decoy(street, phone)
+
+    async def full(*_):
+        raise StoreError(Code.DATABASE, "the disk is full")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(WatchMemory, "add_alert", full)
+        assert appeal(street, phone, "let me in").status == 503
+    assert street.do(appealing.appeals(street.office, operator(street), visit(street))) == []
+    assert of(street, "appeal.made") == []
+    assert appeal(street, phone, "let me in").status == 201
+
+
+def told_of(street, kind):
+    rows = street.ledger.tables.watch.alerts.values()
+    return [told for row in sorted(rows, key=lambda row: row.at) if (told := json.loads(row.body))["type"] == kind]
+
+
 def test_a_user_appeals_through_the_library(street):
     """R93: with the reference of the refusal; what no appeal can be is said before it is sent."""
     phone = street.device("phone", street.customer("alice", "digits"))
@@ -334,9 +379,9 @@ def test_a_user_appeals_through_the_library(street):
     assert [one.detail["appeal"] for one in of(street, "appeal.made")] == [made]
 
 
-def appeal(street, room, text):
+def appeal(street, room, text, reference="ref_1"):
     line = Wire(street, DEVICES)
-    body = AppealRequest("ref_1", text).to_bytes()
+    body = AppealRequest(reference, text).to_bytes()
     key, bearer = key_of(room.store), room.identity.token
     proof = dpop.make(key, "POST", f"{DEVICES}/v1/appeals", bearer, street.clock(), os.urandom(16))
     headers = {"Authorization": f"DPoP {bearer}", "DPoP": proof, "Content-Type": "application/json"}

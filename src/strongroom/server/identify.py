@@ -174,6 +174,7 @@ async def identify_operator(office: Office, authorization: str | None, reference
             operator = await tx.operator_by_token(tokens.hash_token(token))
         if operator is not None:
             caller.actor = operator.id
+        caller.shown = tokens.trace(token)  # of any token: a decoy's row looks like every other
         if operator is None or operator.state != ACTIVE:
             raise token_refused()
         return operator
@@ -181,9 +182,13 @@ async def identify_operator(office: Office, authorization: str | None, reference
 
 @dataclass(slots=True)
 class _Caller:
-    """Who it is, as far as a token that verified has told: "" before that."""
+    """Who it is, as far as a token that verified has told: "" before that.
+
+    `shown`: the trace of an operator token, "" of all others.
+    """
 
     actor: str = ""
+    shown: str = ""
 
 
 @asynccontextmanager
@@ -208,6 +213,7 @@ async def _noting(office: Office, kind: str, now: int, reference: str) -> AsyncI
                         code=code,
                         where=error.where,
                         reference=reference,
+                        **({"shown": caller.shown} if caller.shown else {}),
                     )
                 )
         raise

@@ -8,7 +8,7 @@ and moves the attested key's counter on, with the release row and its audit row 
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from strongroom import canonical
 from strongroom.attest import tpm
@@ -91,9 +91,10 @@ async def release(
             await proven.advance(tx)
             await tx.add_release(row)
             await tx.touch_device(caller.device.id, facts=facts(request.device), seen=visit.now)
-            await tx.add_audit(_granted(caller, request, found, grant, proven, visit))
+            await tx.add_audit(_granted(office, caller, request, found, grant, proven, visit))
     except StrongroomError as error:
-        await refused(office, Event.RELEASE_REFUSED, caller, f"{request.model}@{request.version}", error, visit)
+        subject, signals = f"{request.model}@{request.version}", request.signals
+        await refused(office, Event.RELEASE_REFUSED, caller, subject, error, visit, signals=signals)
         raise
     return grants.issue(grant, office.release_signers)
 
@@ -303,7 +304,13 @@ def facts(device: Device) -> str:
 
 
 def _granted(
-    caller: DeviceCaller, request: ReleaseRequest, found: Entitled, grant: Grant, proven: Attested, visit: Visit
+    office: Office,
+    caller: DeviceCaller,
+    request: ReleaseRequest,
+    found: Entitled,
+    grant: Grant,
+    proven: Attested,
+    visit: Visit,
 ) -> AuditEvent:
     return event(
         Event.RELEASE_GRANTED,
@@ -321,12 +328,29 @@ def _granted(
         client=request.device.client,
         fingerprint=canonical.to_base64url(request.device.fingerprint),
         reference=visit.reference,
+        **honey(office, request.signals),
         **proven.facts(),
     )
 
 
+def honey(office: Office, signals: Mapping[str, str | int]) -> dict[str, str]:
+    """Return what an audit row says of honey fields, for `traps.keeper`: names of our own list, nothing of a caller's.
+
+    As many rows are written with them as without: nothing that can be measured tells a honey field from any other.
+    """
+    found = office.traps.known.honey(signals)
+    return {"honey": ",".join(found)} if found else {}
+
+
 async def refused(
-    office: Office, name: Event, caller: DeviceCaller, subject: str, error: StrongroomError, visit: Visit
+    office: Office,
+    name: Event,
+    caller: DeviceCaller,
+    subject: str,
+    error: StrongroomError,
+    visit: Visit,
+    *,
+    signals: Mapping[str, str | int] | None = None,
 ) -> None:
     """Write down what was refused and why; the device only learns the code and the reference."""
     async with office.ledger.begin() as tx:
@@ -343,5 +367,6 @@ async def refused(
                 user=caller.user.id,
                 where=error.where,
                 reference=visit.reference,
+                **honey(office, signals or {}),
             )
         )

@@ -18,7 +18,7 @@ from strongroom.server.entitled import Entitled, Seen
 from strongroom.server.identify import DeviceCaller, Visit, stopped, stops, token_refused
 from strongroom.server.office import Office
 from strongroom.server.ports import AuditEvent, OrderRow, ReleaseRow, Transaction, Version
-from strongroom.server.release import facts, refused
+from strongroom.server.release import facts, honey, refused
 from strongroom.server.watching import judging, noticing
 from strongroom.server.watching.reacting import Weighed
 from strongroom.wire import lease as leases
@@ -84,7 +84,7 @@ async def renew(
         await weighed.hold_back(office)  # before the last look: who is stopped while an answer waits does not get it
         answer = await _give_lease(office, caller, held, *right, request, body, weighed=weighed, visit=visit)
     except StrongroomError as error:
-        await refused(office, Event.LEASE_REFUSED, caller, lease_id, error, visit)
+        await refused(office, Event.LEASE_REFUSED, caller, lease_id, error, visit, signals=request.signals)
         raise
     return answer
 
@@ -232,7 +232,7 @@ async def _give_lease(
         await proven.advance(tx)
         await tx.extend_lease(held.row.id, lease.expires)
         await tx.touch_device(caller.device.id, facts=facts(request.device), seen=visit.now)
-        await tx.add_audit(_renewed(caller, request, found.version, lease, proven, visit))
+        await tx.add_audit(_renewed(office, caller, request, found.version, lease, proven, visit))
     return renewal.issue(answer, office.release_signers)
 
 
@@ -295,7 +295,13 @@ def _fetched(caller: DeviceCaller, order: OrderRow, visit: Visit) -> AuditEvent:
 
 
 def _renewed(
-    caller: DeviceCaller, request: RenewRequest, version: Version, lease: Lease, proven: Attested, visit: Visit
+    office: Office,
+    caller: DeviceCaller,
+    request: RenewRequest,
+    version: Version,
+    lease: Lease,
+    proven: Attested,
+    visit: Visit,
 ) -> AuditEvent:
     return event(
         Event.LEASE_RENEWED,
@@ -311,5 +317,6 @@ def _renewed(
         client=request.device.client,
         fingerprint=to_base64url(request.device.fingerprint),
         reference=visit.reference,
+        **honey(office, request.signals),
         **proven.facts(),
     )

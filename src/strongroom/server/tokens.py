@@ -6,6 +6,7 @@ Only one spelling of the header is ever read, so that `alg`, `kid` and their man
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ MAX_TOKEN = 4096  # characters
 LEEWAY = 30  # seconds two servers' clocks may differ; applies to the beginning of a token, never to its end
 USER, DEVICE = "enrol", "device"
 
+_OPERATOR = re.compile(r"sro_[A-Za-z0-9_-]{43}")
 _TIME = Integer()
 _CLAIMS = Object(
     {
@@ -145,6 +147,15 @@ def operator_token(random: Callable[[int], bytes]) -> str:
 def hash_token(token: str) -> bytes:
     """Return what is stored of an operator token. Plain SHA-256 suffices: the token is 32 random bytes."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def trace(token: str) -> str:
+    """Return what the audit log keeps of an operator token that was refused: half of its hash.
+
+    "" for what does not look like one. That may be a password in the wrong place, which could be guessed from a hash;
+    32 random bytes cannot.
+    """
+    return hash_token(token)[:16].hex() if _OPERATOR.fullmatch(token) else ""
 
 
 def _jwk(key: SigningKey) -> OKPKey:

@@ -126,6 +126,9 @@ class WatchTransaction(Protocol):
     async def add_alert(self, row: AlertRow) -> bool: ...  # False if its key is there already
     async def due_alerts(self, *, now: int, limit: int = 100) -> Sequence[AlertRow]: ...  # the oldest first
     async def alerts(self, *, limit: int = 100) -> Sequence[AlertRow]: ...  # newest first
+    async def drop_alerts(
+        self, *, before: int, limit: int = 1000
+    ) -> int: ...  # that were sent or given up before it, the oldest first; how many
     async def note_alert(
         self, id_: str, *, attempts: int, due: int, sent: int | None = None, given_up: int | None = None
     ) -> None: ...

@@ -234,14 +234,16 @@ def test_without_a_webhook_alerts_are_log_lines_and_stay_in_the_table(log):
     async def story(bench):
         await spool(bench, "dev_1")
         await spool(bench, "dev_2", what=Alert.TEST)
+        await spool(bench, "dev_3", what=Alert.APPEAL_MADE)
         await one_round(Delivery(bench.office, None))
         await one_round(Delivery(bench.office, None))
         return await alerts(bench)
 
     rows = run(story)
-    assert [(row.attempts, bool(row.sent)) for row in rows] == [(0, True)] * 2
+    assert [(row.attempts, bool(row.sent)) for row in rows] == [(0, True)] * 3
     told = {line["about"]: line for line in log() if line["event"] == "alert"}
-    assert {about: line["level"] for about, line in told.items()} == {"decoy.hit": "error", "alert.test": "warning"}
+    levels = {about: line["level"] for about, line in told.items()}
+    assert levels == {"decoy.hit": "error", "alert.test": "warning", "appeal.made": "warning"}
     assert told["decoy.hit"]["data"] == {"decoy": "dcy_1", "next": "strongroom risk explain dev_1"}
 
 

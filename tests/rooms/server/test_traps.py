@@ -5,12 +5,14 @@ import os
 
 import pytest
 
-from protocol_client import JSON, Bench, problem, run
+from protocol_client import JSON, Bench, HandDevice, problem, run
 from strongroom.server.bait.board import Traps
 from strongroom.server.bait.marks import Marks
 from strongroom.server.bait.shipped import CANDIDATES, CHOSEN, shipped
 from strongroom.server.http.app_device import create_device_app
 from strongroom.server.identify import Visit
+from strongroom.server.office import Office
+from strongroom.server.ports import AuditEvent
 from strongroom.server.traps import hits, keeper, sight
 from strongroom.server.traps.loading import load
 from strongroom.server.traps.wanted import REAL
@@ -249,6 +251,140 @@ def test_a_hit_that_a_crash_came_before_is_found_at_the_next_start(monkeypatch: 
             (decoy["id"], device.id),
             (decoy["id"], patient.id),
         ]
+
+    run(story)
+
+
+@pytest.mark.parametrize("sort", ["device", "user", "operator"])
+def test_a_token_that_a_crash_came_before_is_found_once(sort: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal's row says which token it was, if not who showed it; what is known of already is not told again."""
+
+    async def story(bench: Bench) -> None:
+        decoy = await added(bench, "token", "ci", sort=sort)
+        device = await bench.device("ada")
+
+        async def shown(token: str) -> None:
+            if sort == "operator":
+                answer = await bench.ask("GET", "/v1/whoami", token=token)
+                await bench.office.traps.settled()
+            else:
+                by, purpose = (
+                    ("DPoP", b'{"purpose":"urls"}') if sort == "device" else ("Bearer", b'{"purpose":"enrol"}')
+                )
+                answer = await touch(device, "POST", "/v1/challenges", purpose, token=token, by=by)
+            assert answer.status_code == 401
+
+        with monkeypatch.context() as dying:
+            dying.setattr(Traps, "follow", lambda _, work: work.close())
+            for _ in range(3):  # each has a row of its own; one alert says all there is to say
+                await shown(decoy["shows"]["token"])
+                bench.clock.advance(61)
+        assert await decoy_events(bench) == []
+        assert await keeper.recover(bench.office) == 1
+        assert await keeper.recover(bench.office) == 0
+        (hit,) = await decoy_events(bench)
+        assert (hit.event, hit.subject, hit.actor, hit.detail["stopped"]) == ("decoy.hit", decoy["id"], "", 0)
+        assert len(await alerts(bench)) == 1
+        bench.clock.advance(3600)
+        await shown(decoy["shows"]["token"])  # followed up in time
+        bench.clock.advance(3600)
+        assert await keeper.recover(bench.office) == 0
+        assert len(await decoy_events(bench)) == 2
+
+    run(story)
+
+
+def test_a_stranger_s_hit_without_a_row_of_its_own_is_not_told_again() -> None:
+    """Refusals and hits are a row a minute each, by minutes of their own: the hit may be in a row before."""
+
+    async def story(bench: Bench) -> None:
+        decoy = await added(bench, "token", "ci", sort="operator")
+        for token, seconds in ((f"sro_{'A' * 43}", 30), (decoy["shows"]["token"], 31), (decoy["shows"]["token"], 300)):
+            await bench.ask("GET", "/v1/whoami", token=token)
+            await bench.office.traps.settled()
+            bench.clock.advance(seconds)
+        first, last = await bench.events("caller.refused")
+        assert {name: len(str(value)) for name, value in first.detail.items()} == {
+            name: len(str(value)) for name, value in last.detail.items()
+        }  # what nobody was given and what nobody knows leave rows of one size
+        (hit,) = await decoy_events(bench)
+        assert hit.detail["reference"] != last.detail["reference"]
+        assert await keeper.recover(bench.office) == 0
+
+    run(story)
+
+
+@pytest.mark.parametrize("text", ["sro_short", f"sro_{'A' * 43}x", "correct-horse", "sro_" + "=" * 43])
+def test_what_is_no_operator_token_leaves_no_trace(text: str) -> None:
+    """A password in the wrong place could be guessed from its hash, so there is none."""
+
+    async def story(bench: Bench) -> None:
+        await bench.ask("GET", "/v1/whoami", token=text)
+        bench.clock.advance(60)
+        await bench.ask("GET", "/v1/whoami", token=f"sro_{'A' * 43}")
+        bad, good = await bench.events("caller.refused")
+        assert "shown" not in bad.detail
+        assert len(good.detail["shown"]) == 32
+
+    run(story)
+
+
+@pytest.mark.parametrize("what", ["granted", "refused", "renewed", "not renewed"])
+def test_a_field_that_a_crash_came_before_is_found(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row of the request names fields of our own list, and no more rows are written than without one."""
+
+    async def story(bench: Bench) -> None:
+        await bench.publish()
+        decoy = await added(bench, "field", "is_staff")
+        thief, honest = await bench.device("eve", "digits"), await bench.device("ada", "digits")
+        with monkeypatch.context() as dying:
+            dying.setattr(Traps, "follow", lambda _, work: work.close())
+            rows = [await _asked(bench, one, what, {name: 1}) for one, name in ((thief, "is_staff"), (honest, "mine"))]
+        assert [row.event for row in rows[0]] == [row.event for row in rows[1]]
+        assert [row.detail.get("honey") for row in rows[0] if "honey" in row.detail] == ["is_staff"]
+        assert not [row for row in rows[1] if "honey" in row.detail or "mine" in repr(row)]
+        assert await decoy_events(bench) == []
+        assert await keeper.recover(bench.office) == 1
+        assert await keeper.recover(bench.office) == 0
+        assert [(one.subject, one.actor) for one in await decoy_events(bench)] == [(decoy["id"], thief.id)]
+
+    run(story)
+
+
+async def _asked(bench: Bench, device: HandDevice, what: str, signals: dict[str, str | int]) -> list[AuditEvent]:
+    """Send a release or a renewal with these signals; return the rows that it left."""
+    lease = await device.leased() if "renewed" in what else None
+    start = len(bench.ledger.tables.audit)
+    if what == "granted":
+        assert (await device.try_release(signals=signals)).status_code == 200
+    elif what == "refused":
+        assert (await device.try_release(model="none", signals=signals)).status_code == 404
+    elif lease is not None:
+        changes = {"challenge": os.urandom(32)} if what == "not renewed" else {}
+        answer = await device.try_renew(lease, signals=signals, **changes)
+        assert answer.status_code == (403 if changes else 200)
+    return [row for row in bench.ledger.tables.audit[start:] if row.event.startswith(("release.", "lease."))]
+
+
+def test_of_two_decoys_in_one_request_the_one_that_was_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process dies between the two: the first one's row does not stand for the second."""
+
+    async def story(bench: Bench) -> None:
+        await bench.publish("digits-full")
+        model, field = await added(bench, "model", "digits-full"), await added(bench, "field", "is_staff")
+        device = await bench.device("ada", "digits-full")
+        settle = hits.settle
+
+        async def first(office: Office, seen: list[sight.Seen]) -> None:
+            await settle(office, seen[:1])
+
+        with monkeypatch.context() as dying:
+            dying.setattr(hits, "settle", first)
+            assert (await device.try_release(model="digits-full", signals={"is_staff": 1})).status_code == 200
+            await bench.office.traps.settled()
+        assert [one.subject for one in await decoy_events(bench)] == [model["id"]]
+        assert await keeper.recover(bench.office) == 1
+        assert [one.subject for one in await decoy_events(bench)] == [model["id"], field["id"]]
 
     run(story)
 

@@ -10,6 +10,8 @@ from strongroom.attest.verdict import Reaction, Refusal, Rejection
 from strongroom.canonical import to_base64url
 from strongroom.errors import Code, DeniedError, InputError
 from strongroom.server import tokens
+from strongroom.server.alerts.alert import Alert, new_alert
+from strongroom.server.alerts.delivery import OVER
 from strongroom.server.identify import Visit
 from strongroom.server.ports import AuditEvent
 from strongroom.server.watching import explaining, judging, noticing, restoring, snoozing
@@ -152,6 +154,36 @@ def test_events_that_are_too_old_are_dropped() -> None:
         await device.release()
         kept = await recorded(bench)
         assert {one["event"]["ts"] for one in kept} == {bench.clock()}
+
+    run(story)
+
+
+def test_alerts_that_are_over_are_dropped_and_what_waits_is_not() -> None:
+    """With the events, after thirty days; one that nobody could be told of yet is as old as it likes."""
+
+    async def story(bench: Bench) -> None:
+        device = await bench.device("ada")
+        names, made = ("sent", "given up", "waits"), bench.clock()
+        rows = {one: new_alert(bench.office, Alert.DECOY_HIT, made, about=(one,)) for one in names}
+        async with bench.ledger.begin() as tx:
+            for row in rows.values():
+                await tx.add_alert(row)
+            await tx.note_alert(rows["sent"].id, attempts=1, due=OVER, sent=made)
+            await tx.note_alert(rows["given up"].id, attempts=9, due=OVER, given_up=made + DAY)
+
+        async def left() -> set[str]:
+            async with bench.ledger.begin() as tx:
+                there = {row.id for row in await tx.alerts()}
+            return {name for name, row in rows.items() if row.id in there}
+
+        ends = ((30 * DAY, set(names)), (60, {"given up", "waits"}), (DAY, {"waits"}), (100 * DAY, {"waits"}))
+        for seconds, kept in ends:
+            bench.clock.advance(seconds)
+            device.token, _ = bench.office.tokens.device_token(
+                device.id, _jkt(device), now=bench.clock(), seconds=600, random=bench.office.random
+            )
+            assert (await device.try_release()).status_code == 404  # judged all the same
+            assert await left() == kept
 
     run(story)
 

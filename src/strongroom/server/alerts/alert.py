@@ -15,6 +15,7 @@ from strongroom.server.watch_ports import AlertRow
 HOUR = 3600
 MAX_BODY = 16_384  # bytes; receivers are told to expect less than 20 kB
 MAX_KEY = 256  # characters, as the table has it
+KEPT_DAYS = 30  # that an alert is kept after it was sent or given up; what waits stays
 
 
 class Alert(StrEnum):
@@ -26,10 +27,13 @@ class Alert(StrEnum):
     BAND_RISEN = "risk.raised"
     ENGINE_FAILED = "risk.failed"
     BREAKER_FROZEN = "risk.frozen"
+    APPEAL_MADE = "appeal.made"
     TEST = "alert.test"
 
 
-MILD = frozenset({Alert.DECOY_FETCHED, Alert.TEST})  # a warning in the log, where all others are errors
+MILD = frozenset(
+    {Alert.DECOY_FETCHED, Alert.APPEAL_MADE, Alert.TEST}
+)  # a warning in the log, where all others are errors
 
 
 def new_alert(
@@ -43,7 +47,8 @@ def new_alert(
         at: when it happened, in Unix seconds.
         about: identifiers that make this alert one an hour: a decoy and who touched it, a user, a device.
         explain: what `strongroom risk explain` is to be called with, if that says more.
-        data: names, identifiers and bands; never a secret.
+        data: names, identifiers and bands, and `next` where another command says more. Never a secret, and no text that
+            a caller wrote: receivers show it to people and paste it into other systems.
 
     Raises:
         ValueError: the body is too large, which is the caller's mistake.

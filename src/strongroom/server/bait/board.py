@@ -1,7 +1,7 @@
 """What this process knows of its decoys, and what it has still to follow up. Part of the office."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -45,6 +45,10 @@ class Known:
         things = {(row.kind, thing): row for row in live.values() for thing in things_of(row, marks)}
         named = {kind: frozenset(thing for one, thing in things if one == kind) for kind in (MODEL, CANARY, FIELD)}
         return cls(live, things, named[MODEL], named[CANARY], named[FIELD])
+
+    def honey(self, signals: Mapping[str, object]) -> list[str]:
+        """Return the honey fields among a request's signals, sorted."""
+        return [one for one in sorted(self.fields) if one in signals]
 
     def endpoints(self) -> list[DecoyRow]:
         """Return the decoy routes, in an order that is always the same."""

@@ -138,6 +138,12 @@ class WatchRows(Rows):
         values = {"attempts": attempts, "due": due, "sent": sent, "given_up": given_up}
         await self._update_one(t.ALERTS, id_, values)
 
+    async def drop_alerts(self, *, before: int, limit: int = 1000) -> int:
+        columns = t.ALERTS.c
+        over = func.coalesce(columns.sent, columns.given_up) < before  # of what waits it is NULL, and never true
+        old = select(columns.id).where(columns.at < before, over).order_by(columns.at).limit(limit)
+        return (await self._execute(delete(t.ALERTS).where(columns.id.in_(old)))).rowcount
+
     async def add_appeal(self, row: AppealRow) -> None:
         await self._insert(t.APPEALS, row, "this appeal is already there")
 

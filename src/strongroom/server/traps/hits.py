@@ -47,7 +47,7 @@ async def settle(
                 break
             except StrongroomError as error:
                 _log.warning("a decoy hit waits", code=str(error.code), reference=one.visit.reference)
-                if seconds is None:  # `loading.recover` finds it at the next start
+                if seconds is None:  # `keeper.recover` finds it at the next start
                     _log.error("a decoy hit was not followed up", kind=one.kind, reference=one.visit.reference)
                 else:
                     await pause(seconds)

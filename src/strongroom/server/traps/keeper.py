@@ -1,13 +1,17 @@
 """Keeping up while the server runs, and the hits that a crash left behind."""
 
 import asyncio
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 import structlog
 
+from strongroom.canonical import to_base64url
 from strongroom.errors import StrongroomError
+from strongroom.server import tokens
 from strongroom.server.audit import Event
-from strongroom.server.bait.board import KEY, MODEL, TOKEN
+from strongroom.server.bait.board import FIELD, KEY, MODEL, TOKEN, Traps, operator_secret
+from strongroom.server.bait.marks import OPERATOR_PREFIX
 from strongroom.server.bait.shipped import ENDPOINT
 from strongroom.server.identify import Visit
 from strongroom.server.office import Office
@@ -74,7 +78,9 @@ async def recover(office: Office) -> int:
 
     What was asked for before it became a decoy is no hit: nobody is stopped for having used it while it was real.
 
-    What is not found so: a field, a canary, and an operator's token; nothing of their requests is written down.
+    What is not found so: a canary, of whose requests nothing is written down; a token that had expired, was
+    shown at the other port or was not the first to be refused in its minute; a field in a renewal that was answered
+    with orders. Who showed a token is not known any more.
 
     Returns:
         How many hits there were.
@@ -82,40 +88,60 @@ async def recover(office: Office) -> int:
     Raises:
         StoreError: DATABASE.
     """
-    rows = await _newest(office, office.now() - BACK)
-    done = {row.detail.get("reference") for row in rows if row.event in {Event.DECOY_HIT, Event.DECOY_TESTED}}
+    rows, known = await _newest(office, office.now() - BACK), office.traps.known
+    done = {_hit_of(row) for row in rows if row.event in {Event.DECOY_HIT, Event.DECOY_TESTED}}
+    heard = {row.subject: row.at for row in rows if row.event == Event.DECOY_HIT}
     added = {row.subject: number for number, row in enumerate(rows) if row.event == Event.DECOY_ADDED}
-    count = 0
+    traces, count = _traces(office.traps), 0
     for number, row in enumerate(rows):
-        thing = _thing(office, row)
-        if thing is None or row.detail.get("reference") in done:
-            continue
-        decoy = office.traps.known.by_thing[_LEFT[row.event], thing]
-        if row.at < decoy.created or number < added.get(decoy.id, 0):
-            continue
-        visit = Visit(office.now(), str(row.detail.get("reference", "")), "", "")
-        device, user = None, None
-        async with office.ledger.begin() as tx:
-            device = await tx.device(row.actor)
-            user = await tx.user(device.user) if device else None
-        await hits.settle(office, [Seen(_LEFT[row.event], thing, device, user, visit)])
-        count += 1
+        for kind, thing in _told(row, traces):
+            decoy = known.by_thing.get((kind, thing))
+            if decoy is None or row.at < decoy.created or number < added.get(decoy.id, 0):
+                continue
+            # a hit by nobody known leaves a row a minute at most, and all that another one could say is in that one
+            if kind == TOKEN and heard.get(decoy.id, -1) >= row.at - hits.NOISE_SECONDS:
+                continue
+            if (row.detail.get("reference"), decoy.id) in done:
+                continue
+            await _follow(office, kind, thing, row)
+            heard[decoy.id] = office.now()
+            count += 1
     if count:
         _log.warning("decoy hits that a crash left behind were followed up", hits=count)
     return count
 
 
-def _thing(office: Office, row: AuditEvent) -> str | None:
-    kind, known = _LEFT.get(row.event), office.traps.known
+async def _follow(office: Office, kind: str, thing: str, row: AuditEvent) -> None:
+    visit = Visit(office.now(), str(row.detail.get("reference", "")), "", "")
+    async with office.ledger.begin() as tx:
+        device = await tx.device(row.actor)
+        user = await tx.user(device.user) if device else None
+    await hits.settle(office, [Seen(kind, thing, device, user, visit)])
+
+
+def _hit_of(row: AuditEvent) -> tuple[object, str]:
+    return row.detail.get("reference"), row.subject
+
+
+def _traces(traps: Traps) -> dict[str, str]:
+    """Return what a refusal's row keeps of a decoy operator's token → what the token shows of itself."""
+    secrets = [operator_secret(row, traps.marks) for row in traps.known.rows.values() if row.kind == TOKEN]
+    return {tokens.trace(OPERATOR_PREFIX + to_base64url(one)): one.hex() for one in secrets}
+
+
+def _told(row: AuditEvent, traces: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what a row says of things that may be decoys: kind and thing."""
+    kind = _LEFT.get(row.event)
     if kind == TOKEN:
-        thing = row.actor
+        yield kind, row.actor or traces.get(str(row.detail.get("shown", "")), "")
     elif kind == MODEL:
-        thing = row.subject.partition("@")[0]
+        yield kind, row.subject.partition("@")[0]
     elif kind == ENDPOINT:
-        thing = str(row.detail.get("route", ""))
-    else:
-        thing = row.subject
-    return thing if kind and (kind, thing) in known.by_thing else None
+        yield kind, str(row.detail.get("route", ""))
+    elif kind is not None:
+        yield kind, row.subject
+    for name in str(row.detail.get("honey", "")).split(","):  # of releases and renewals, granted or refused
+        yield FIELD, name
 
 
 async def _newest(office: Office, since: int) -> list[AuditEvent]:

@@ -5,7 +5,6 @@ Sees routes, paths, names and headers; who is charged for a token is found out b
 
 import json
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +89,7 @@ def decoys_in(traps: Traps, request: Request) -> list[Seen]:
     if device is not None and isinstance(request.message, ReleaseRequest) and request.message.model in known.models:
         found.append((MODEL, request.message.model))
     if device is not None and isinstance(request.message, (ReleaseRequest, RenewRequest)):
-        found += [(FIELD, one) for one in _honey(known.fields, request.message.signals)]
+        found += [(FIELD, one) for one in known.honey(request.message.signals)]
     seen = [Seen(kind, thing, device, user, request.visit) for kind, thing in found]
     if caller is None and request.authorization:
         token = _CREDENTIAL.fullmatch(request.authorization)
@@ -121,7 +120,3 @@ def _subject(token: str) -> str:
         return ""
     subject = claims.get("sub") if isinstance(claims, dict) else None
     return subject if isinstance(subject, str) else ""
-
-
-def _honey(fields: Iterable[str], signals: Mapping[str, object] | None) -> list[str]:
-    return [one for one in sorted(fields) if signals and one in signals]

@@ -4,23 +4,29 @@ from collections.abc import Sequence
 
 from strongroom.errors import Code, DeniedError, InputError, RefusedError
 from strongroom.server.accounts import READERS, allow
+from strongroom.server.alerts.alert import Alert, new_alert
 from strongroom.server.audit import Event, event
 from strongroom.server.identify import STOPPED, DeviceCaller, Visit
 from strongroom.server.office import Office
 from strongroom.server.ports import Operator
-from strongroom.server.watch_ports import AppealRow
+from strongroom.server.watch_ports import AlertRow, AppealRow
 from strongroom.server.watching.restoring import RESTORED, UPHELD, close, restore_device, restore_user
 from strongroom.server.watching.snoozing import WATCHERS, check_why
 from strongroom.wire.appeal import AppealAnswer, AppealRequest
 
 A_DAY = 3  # appeals of one device
 MOST_LISTED = 100
+NEXT = "strongroom risk appeals"  # where people read what the alert leaves out
 
 _DAY = 86_400
 
 
 async def appeal(office: Office, caller: DeviceCaller, request: AppealRequest, visit: Visit) -> AppealAnswer:
-    """Write an appeal down for a person to decide. It changes nothing by itself.
+    """Write an appeal down for a person to decide, and tell somebody, once an hour for a device.
+
+    It changes nothing by itself. The alert names device, user and appeal and leads to the command that lists appeals;
+    nothing that the appellant wrote is in it, neither the text nor the reference: a stranger's words would reach a
+    webhook, a pager and a log, and whatever these make of them.
 
     Raises:
         InputError: CONFLICT for a device that is not stopped.
@@ -38,6 +44,7 @@ async def appeal(office: Office, caller: DeviceCaller, request: AppealRequest, v
         told = {"appeal": row.id, "about": request.reference, "reference": visit.reference}
         name = Event.APPEAL_MADE
         await tx.add_audit(event(name, at=visit.now, actor=caller.device.id, subject=caller.device.id, **told))
+        await tx.add_alert(_alert(office, row, visit))
     return AppealAnswer(row.id, visit.now)
 
 
@@ -82,6 +89,12 @@ async def decide_appeal(
         if user is not None and user.state == STOPPED:
             await restore_user(tx, office.watch.rules, operator, user, why, visit, guilty=False)
     return decided
+
+
+def _alert(office: Office, row: AppealRow, visit: Visit) -> AlertRow:
+    about, reference = (row.device,), visit.reference  # ours, not the one that the appeal names
+    who = {"appeal": row.id, "device": row.device, "user": row.user}
+    return new_alert(office, Alert.APPEAL_MADE, visit.now, about=about, next=NEXT, reference=reference, **who)
 
 
 async def _ration(office: Office, device: str, now: int) -> bool:

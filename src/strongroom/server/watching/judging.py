@@ -18,7 +18,7 @@ from strongroom.risk.events import Event as Judged
 from strongroom.risk.rules import Rules
 from strongroom.risk.state import KeyState, State
 from strongroom.server import tokens
-from strongroom.server.alerts.alert import Alert, new_alert
+from strongroom.server.alerts.alert import KEPT_DAYS, Alert, new_alert
 from strongroom.server.audit import Event, event
 from strongroom.server.identify import Visit
 from strongroom.server.office import Office
@@ -44,7 +44,7 @@ LOGIN, LOGIN_FAIL, KEYS, DOWNLOAD, RENEWAL, BAIT = (
     "login", "login_fail", "key_request", "model_download", "lease_renew", "honeypot",
 )  # fmt: skip
 MAX_BODY = 65_536  # characters of a recorded event with its decision
-SWEEP = 60  # seconds between two looks for events that are too old to keep
+SWEEP = 60  # seconds between two looks for events and alerts that are too old to keep
 FAILS_APART = 10  # seconds in which one failed login of a user is judged: who guesses fills no disk
 NOTE = 60  # seconds between two audit rows about an engine that fails
 
@@ -285,7 +285,8 @@ async def _tell_failure(office: Office, tx: Transaction, notice: Notice, failed:
 
 
 async def _sweep(office: Office, now: int) -> None:
-    """Drop events that are too old to keep, a few with every minute that something happens in."""
+    """Drop events and alerts that are too old to keep, a few with every minute that something happens in."""
     if await office.counters.once("risk:sweep", made=now, expires=now + SWEEP, now=now):
         async with office.ledger.begin() as tx:
             await tx.drop_risk_events(before=now - office.watch.event_days * _DAY)
+            await tx.drop_alerts(before=now - KEPT_DAYS * _DAY)
