@@ -4,6 +4,8 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -255,3 +257,17 @@ def test_opening_the_database_again_drops_no_lock(path):
         return looked()
 
     assert told(path, story) == 2
+
+
+def test_several_may_make_the_database_at_one_moment(tmp_path):
+    """Each of them finds it made, whoever was first; a round in five was lost before."""
+    together = threading.Barrier(4)
+
+    def made(path):
+        together.wait()
+        migrate.make_private(migrate.read_url(sqlite_url(path)), create=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(100):
+            list(pool.map(made, [tmp_path / f"{number}.db"] * 4))
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}

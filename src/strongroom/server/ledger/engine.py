@@ -6,6 +6,7 @@ takes the write lock when it begins, so that what it read is still true when it 
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,9 @@ def make_private(url: URL, *, create: bool) -> None:
     if not url.database or url.database == ":memory:":
         return
     try:
-        if create and not os.path.lexists(url.database):
-            os.close(os.open(url.database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        if create:
+            with suppress(FileExistsError):  # also where another process makes it at this very moment
+                os.close(os.open(url.database, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         # by its name: to close any descriptor of it would drop the locks that SQLite holds for this process
         if Path(url.database).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
