@@ -12,6 +12,10 @@ COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --no-emit-find-links --system-certs --upgrade
 ARGS ?=
 
+# Each worker takes one file of tests after the other. ARGS that name a single test need none, and `JOBS=1` has none.
+JOBS ?= auto
+WORKERS = $(if $(or $(filter 1,$(JOBS)),$(findstring ::,$(ARGS))),,-n $(JOBS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint check fix tour bench fuzz crash requirements clean
 
@@ -21,9 +25,9 @@ help:  ## say what there is
 demo: $(VENV)/.demo  ## tell the whole story on a real model, on this machine; ARGS="--keep DIR" keeps it
 	@$(RUN) -m strongroom demo $(ARGS)
 
-test: lint  ## every gate and every test, cheapest first
+test: lint  ## every gate and every test, cheapest first; JOBS=1 in one process, else on up to 8 cores
 	$(RUN) -m pytest -q tests/test_architecture.py
-	$(RUN) -m pytest -q -rs $(ARGS)
+	$(RUN) -m pytest -q -rs $(WORKERS) $(ARGS)
 
 lint: $(VENV)/.test  ## ruff, mypy --strict, import contracts
 	$(RUN) -m ruff check .
@@ -32,7 +36,7 @@ lint: $(VENV)/.test  ## ruff, mypy --strict, import contracts
 	$(RUN) -c 'from importlinter.cli import lint_imports_command as run; run()'
 
 check: lint  ## the gates and the quick tests
-	$(RUN) -m pytest -q -rs -m "not slow" $(ARGS)
+	$(RUN) -m pytest -q -rs -m "not slow" $(WORKERS) $(ARGS)
 
 fix: $(VENV)/.test  ## let ruff mend what it can
 	$(RUN) -m ruff check --fix .

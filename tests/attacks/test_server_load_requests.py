@@ -1,5 +1,6 @@
 """Requests that two readers could understand differently, and heads without measure: refused, and told in words."""
 
+import asyncio
 from pathlib import Path
 
 from served_device_api import HEALTH, Served, problem_of, serving
@@ -40,8 +41,9 @@ def test_what_is_not_in_its_only_reading_is_a_problem(tmp_path: Path) -> None:
     """The attacker hides a second request in the first, or sends no HTTP: 4xx as a problem, and the connection ends."""
 
     async def story(served: Served) -> None:
-        for name, (data, status) in ODD.items():
-            answer = await served.ask(data + HEALTH)  # the second request is never served
+        asked = (served.ask(data + HEALTH) for data, _ in ODD.values())  # the second request is never served
+        answers = await asyncio.gather(*asked)  # together: each is kept open for a second, so that it arrives
+        for (name, (_, status)), answer in zip(ODD.items(), answers, strict=True):
             assert answer.count(b"HTTP/1.1") == 1, (name, answer)
             problem_of(answer, status, CODES[status])
 

@@ -34,7 +34,10 @@ def local(suite: int = 1) -> sealed.RandomAccess:
     return sealed.open_local_random_access(sealed.BytesReadable(data), key, **how)
 
 
-@pytest.fixture(scope="module", params=[(network, 1), (network, 2), (local, 1), (local, 2)], ids=str)
+FORMS = {f"{form.__name__} {suite}": (form, suite) for form in (network, local) for suite in (1, 2)}
+
+
+@pytest.fixture(scope="module", params=FORMS.values(), ids=FORMS)
 def access(request):
     form, suite = request.param
     with form(suite) as opened:
