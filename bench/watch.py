@@ -1,7 +1,7 @@
 """What does a decision of the risk engine cost at the office, while it remembers a million users and devices?
 
 An office of its own with its SQLite database, in which half a million users and as many device keys have states. One
-decision is what a release pays for: the last event of the key and the snoozes looked up, five states read, judged and
+decision is what a release pays for: the last event of the key and the snoozes looked up, six states read, judged and
 kept, the event with its decision written down, one commit. Beside it stands one plain UPSERT with its commit, on the
 same database in the same run: what remembering anything at all costs there.
 """

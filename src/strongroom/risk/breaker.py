@@ -1,19 +1,35 @@
 """Two guards against our own mistakes: a broken build must not punish its users, a broken rule not everybody.
 
 Users are counted, not events: a user's first event of a day makes one active user of a build, a user's first hit of a
-rule on a day one hit user. Both counts decay, so no list of users is kept.
+rule on a day one hit user. Of a version of a model, each session that fetches it is counted. All counts decay, so no
+list of users is kept.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from strongroom.risk.state import AllState, BuildState, forget
 from strongroom.risk.state_shared import BASELINES
 
 FAST: Final = 720  # minutes: half-life of what is counted as now
 SLOW: Final = 14 * 1440  # minutes: half-life of what is counted as usual
-# A build is to blame if so many of its users are hit now, and such a share of those active now. A few attackers may
-# well do the same on the same day: the fewer users are hit, the more of the build's users they must be.
-BLAME: Final = ((1.5, 0.5), (3.0, 0.1), (5.0, 0.025))
+
+
+class Blame(NamedTuple):
+    """When a build is to blame for hits.
+
+    Attributes:
+        tiers: so many of its users are hit now, and such a share of those active now.
+        creeping: also for what begins slowly: hits of now do not count as usual.
+    """
+
+    tiers: tuple[tuple[float, float], ...]
+    creeping: bool = False
+
+
+# A few attackers may well do the same on the same day: the fewer users are hit, the more of the build's they must be.
+APP: Final = Blame(((1.5, 0.5), (3.0, 0.1), (5.0, 0.025)))
+# Who fetches one version of one model again and again has it only once: a wrong mute gives nothing away.
+MODEL: Final = Blame(((1.5, 0.3), (2.5, 0.02)), creeping=True)
 TIMES: Final = 5.0  # so many times the usual share of its users
 
 
@@ -31,19 +47,20 @@ def _decay(build: BuildState, minutes: int) -> None:
 
 
 def count_active(build: BuildState, minutes: int) -> None:
-    """Count a user's first event of a day on this build."""
+    """Count a user's first event of a day on this build, or a session's first fetch of this model."""
     _decay(build, minutes)
     build.active += 1.0
     build.usual += 1.0
 
 
-def muted(build: BuildState, rule: int, minutes: int, *, first: bool) -> bool:
+def muted(build: BuildState, rule: int, minutes: int, blame: Blame, *, first: bool) -> bool:
     """Count a hit of the rule with this tag and return whether the build is to blame.
 
     Args:
         build: the build the event came from.
         rule: the tag of a rule that has a baseline.
         minutes: now.
+        blame: when it is.
         first: the first hit of this rule on its bearer today.
     """
     _decay(build, minutes)
@@ -54,9 +71,10 @@ def muted(build: BuildState, rule: int, minutes: int, *, first: bool) -> bool:
     if first:
         counts[0] += 1.0
     hit = counts[0]
-    usual = counts[1] / build.usual if build.usual > 100.0 else 0.0
+    before = max(0.0, counts[1] - hit) if blame.creeping else counts[1]
+    usual = before / build.usual if build.usual > 100.0 else 0.0
     mute = hit >= TIMES * usual * build.active and any(
-        hit >= least and hit >= share * build.active for least, share in BLAME
+        hit >= least and hit >= share * build.active for least, share in blame.tiers
     )
     if first and not mute:
         counts[1] += 1.0  # what a mute explains is not usual, and does not become so

@@ -68,7 +68,7 @@ class Decision:
         moved: who changed band.
         hits: rules this event hit.
         shadow: what rules in shadow would have added.
-        muted: rules that hit, and were not counted since the app's build is to blame.
+        muted: rules that hit, and were not counted since the app's build, or the model's version, is to blame.
         notes: what else the operator should know: "breaker" while moves to high are frozen.
         set_aside: why the event was not judged, or "".
     """
@@ -118,7 +118,7 @@ class Decision:
         lines += [f"  {one.points / 100:8.2f}  {one.rule:<18} {one.kind} {one.name}: {one.text}" for one in self.points]
         lines += [f"  {stop.action:>8}  {stop.word:<18} {stop.entity}: {stop.why}" for stop in self.stops]
         lines += [f"  {'shadow':>8}  {one.rule:<18} would add {one.points / 100:.2f}" for one in self.shadow]
-        lines += [f"  {'muted':>8}  {rule:<18} the app's build is to blame" for rule in self.muted]
+        lines += [f"  {'muted':>8}  {rule:<18} the app's build, or the model's, is to blame" for rule in self.muted]
         lines += [f"  note      {note}" for note in self.notes]
         if self.set_aside:
             lines.append(f"  not judged: {self.set_aside}")

@@ -9,7 +9,7 @@ from typing import cast
 
 from strongroom.risk.bands import NAMES, STOP
 from strongroom.risk.decision import Decision, Moved, Points, Stop
-from strongroom.risk.entities import EVERYTHING, Entity, Kind, tag
+from strongroom.risk.entities import EVERYTHING, Entity, Kind, app_build, model_build, tag
 from strongroom.risk.events import Event
 from strongroom.risk.plan import Plan, plan
 from strongroom.risk.rules import Rules, Snooze
@@ -23,7 +23,9 @@ from strongroom.risk.weighing import States, Weighing, key_name, weigh
 
 def entities(event: Event) -> tuple[Entity, ...]:
     """Return every entity whose state judging the event may need or change."""
-    found = [EVERYTHING, Entity(Kind.BUILD, event.ver or "")]
+    found = [EVERYTHING, app_build(event.ver)]
+    if event.model is not None:
+        found.append(model_build(event.model, event.ver))
     if event.user_id is not None:
         found.append(Entity(Kind.USER, event.user_id))
     name = key_name(event)

@@ -12,7 +12,7 @@ class Kind(StrEnum):
     USER = "user"  # a person or a robot; not the customer's account, which may have many users
     KEY = "key"  # a device key, or "~" and the device id where there is no key
     ID = "id"  # what a device calls itself
-    BUILD = "build"  # a build of the app
+    BUILD = "build"  # a build of the app, or a version of a model
     NETWORK = "network"
     ALL = "all"
 
@@ -31,6 +31,16 @@ class Entity(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind.value}:{self.name}"
+
+
+def app_build(ver: str | None) -> Entity:
+    """Return what `ver` names: the build of the app, as far as events go that name no model."""
+    return Entity(Kind.BUILD, ver or "")
+
+
+def model_build(model: str, ver: str | None) -> Entity:
+    """Return the version of a model, which stands for a build where `ver` is not the app's."""
+    return Entity(Kind.BUILD, f"{ver or ''}\0{model}")
 
 
 EVERYTHING = Entity(Kind.ALL, "")

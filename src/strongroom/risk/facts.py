@@ -34,9 +34,11 @@ FACTS: Final[Mapping[str, tuple[Kind, str]]] = MappingProxyType({
     "alive_places": (NUMBER, "different networks these device keys were last seen on"),
     "places": (NUMBER, "networks the user was on at two or more days, last within 14 days, at most 8"),
     "models_30d": (NUMBER, "models the user first asked for within 30 days, at most 10; far keys do not count"),
+    "models_7d": (NUMBER, "of these, within 7 days"),
     "models_1d": (NUMBER, "of these, within 24 hours"),
+    "models_wide": (FLAG, "the user once asked for more than 10 new models within 8 days, and was not at medium"),
     "model_new": (FLAG, "this event asks, not from a far key, for a model the user had not asked for"),
-    "session_models": (NUMBER, "models in this session that the user had not asked for before it"),
+    "session_models": (NUMBER, "models in this session new to the user; one without an id ends after 45 minutes"),
     "downloads_same": (NUMBER, "whole fetches of this model in this session, this one included"),
     # the device key
     "key_age": (NUMBER, "seconds since the device key was first seen, in whole hours"),
@@ -107,7 +109,9 @@ class Facts:
     alive_places: int
     places: int
     models_30d: int
+    models_7d: int
     models_1d: int
+    models_wide: bool
     model_new: bool
     session_models: int
     downloads_same: int

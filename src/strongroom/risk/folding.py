@@ -6,6 +6,7 @@ user and no more: nobody fills another user's lists with devices or networks.
 
 from typing import Final
 
+from strongroom.risk.bands import NONE
 from strongroom.risk.entities import tag
 from strongroom.risk.events import Event, network
 from strongroom.risk.facts import Facts
@@ -16,8 +17,10 @@ from strongroom.risk.state_user import FAR, KEYS, MODELS, NETS, OPEN, OWN, RAN
 
 MONTH: Final = 720  # hours
 FORTNIGHT: Final = 336  # hours
+WEEK: Final = 168  # hours
+WIDE: Final = 192  # hours in which somebody who works with many models asks for more than are remembered
 GRACE: Final = 48  # hours in which an old phone and the one restored from it may both be on
-FAR_AGE: Final = 48  # hours after which a user has places of their own
+FAR_AGE: Final = 24  # hours after which a user has places of their own
 UPDATE: Final = 72  # hours between an install and an update that is not counted as another
 TRIED: Final = 6  # hours in which a phone may be restored, and restored again
 ALIVE: Final = 45  # minutes
@@ -60,7 +63,8 @@ def fold(event: Event, minutes: int, user: UserState | None, key: KeyState | Non
     else:
         f.key_new = f.net_new = f.far = f.trusted = False
         f.user_age = f.fails_1h = f.devices_30d = f.far_devices_30d = f.oneshots_30d = 0
-        f.alive = f.alive_places = f.places = f.models_30d = f.models_1d = 0
+        f.alive = f.alive_places = f.places = f.models_30d = f.models_7d = f.models_1d = 0
+        f.models_wide = False
     if claimed is not None:
         _fold_id(f, event, hours, minutes, net, claimed)
     else:
@@ -105,7 +109,8 @@ def _fold_user(
     if kind == "session_start" and len(user.nets) > 3:
         since = hours - FORTNIGHT
         f.places = sum(1 for last, days in user.nets.values() if days & 0x7F > 1 and last >= since)
-    f.models_30d = f.models_1d = 0
+    f.models_30d = f.models_7d = f.models_1d = 0
+    f.models_wide = False
     if event.model is not None and not far:
         if kind in ASKS:
             _count_models(f, event.model, hours, user)
@@ -184,12 +189,26 @@ def _count_models(f: Facts, model: str, hours: int, user: UserState) -> None:
     if model_tag not in models:
         f.model_new = True
         models.pop(model_tag | RAN, None)
+        if _is_wide(user, hours):
+            user.wide = True
         forget(models, MODELS)
         models[model_tag] = hours
-    month = hours - MONTH
-    day = hours - 24
-    f.models_30d = sum(1 for asked, first in models.items() if first >= month and not asked & RAN)
-    f.models_1d = sum(1 for asked, first in models.items() if first >= day and not asked & RAN)
+    f.models_wide = user.wide
+    asked = [first for known, first in models.items() if not known & RAN]
+    f.models_30d = sum(1 for first in asked if first >= hours - MONTH)
+    f.models_7d = sum(1 for first in asked if first >= hours - WEEK)
+    f.models_1d = sum(1 for first in asked if first >= hours - 24)
+
+
+def _is_wide(user: UserState, hours: int) -> bool:
+    """Say whether one model more is more than are remembered, all of days; who is suspected shows nothing by it."""
+    models = user.models
+    return (
+        len(models) >= MODELS
+        and user.band == NONE
+        and min(models.values()) > hours - WIDE
+        and not any(known & RAN for known in models)
+    )
 
 
 def _note_run(model: str, hours: int, user: UserState) -> None:
@@ -230,6 +249,11 @@ def _fold_session(f: Facts, event: Event, minutes: int, net: int, key: KeyState)
     """
     f.turns = 0
     if event.session_id is None:
+        if not key.session:  # never one: what a pause ends is a session
+            if event.type == "session_start" or minutes - key.here[1] > ALIVE:
+                key.fresh = 0
+                key.downloads.clear()
+            key.here = (net, max(minutes, key.here[1]))
         return
     session = tag(event.session_id) & 0xFFFF
     if session != key.session:

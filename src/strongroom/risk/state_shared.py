@@ -66,11 +66,11 @@ class IdState(State):
 
 @dataclass(slots=True)
 class BuildState(State):
-    """A build of the app: how many of its users each rule hits.
+    """A build of the app, or a version of a model: how many of its users each rule hits.
 
     Attributes:
         at: minutes of the last count.
-        active: users a day, decayed by half in 12 hours.
+        active: users a day, of a model sessions that fetched it, decayed by half in 12 hours.
         usual: the same, decayed by half in 14 days.
         hits: rule tag -> [users hit, as active; users hit, as usual; 1 while muted].
     """

@@ -20,9 +20,10 @@ class UserState(Bearer):
         day: the last day (since the epoch) an event was judged on.
         fails: failed logins, the last at `fail` minutes.
         stopped: own devices of the user that were stopped, at most 15.
-        build: tag of the build the user was last counted on, 8 bits.
+        build: tag of the build the user was last counted on, 7 bits.
         keys: key tag -> [first hours, last minutes, network tag, flags].
         nets: network tag -> [last hours, days seen and OWN].
+        wide: whether the user ever asked for more models within some days than `models` can hold.
         models: model tag, 15 bits of it and RAN -> first hours.
     """
 
@@ -32,6 +33,7 @@ class UserState(Bearer):
     fail: int = 0
     stopped: int = 0
     build: int = 0
+    wide: bool = False
     keys: dict[int, list[int]] = field(default_factory=dict)
     nets: dict[int, list[int]] = field(default_factory=dict)
     models: dict[int, int] = field(default_factory=dict)
@@ -41,7 +43,7 @@ class UserState(Bearer):
         write.u16(self.day)
         write.u8(self.fails)
         write.minutes(self.fail)
-        write.u8(self.build)
+        write.u8(self.wide << 7 | self.build)
         write.u8(self.stopped << 4 | len(self.keys))
         write.u8(len(self.nets) << 4 | len(self.models))
         for key, (first, last, net, flags) in self.keys.items():
@@ -63,7 +65,8 @@ class UserState(Bearer):
     def read(read: Reader) -> "UserState":
         """Read the packed fields."""
         state = UserState(*read_bearer(read), read.u16(), read.u8(), read.minutes())
-        state.build = read.u8()
+        build = read.u8()
+        state.build, state.wide = build & 0x7F, build > 0x7F
         counts = read.u16()
         state.stopped = counts >> 4 & 15
         state.keys = {read.u32(): [read.hours(), read.minutes(), read.u16(), read.u8()] for _ in range(counts & 15)}

@@ -10,7 +10,7 @@ from typing import Final, cast
 from strongroom.risk import breaker, stops
 from strongroom.risk.bands import HIGH, MEDIUM, NONE, STOP
 from strongroom.risk.bearer import OLD_HOURS
-from strongroom.risk.entities import EVERYTHING, Entity, Kind, tag
+from strongroom.risk.entities import EVERYTHING, Entity, Kind, app_build, model_build, tag
 from strongroom.risk.events import Event
 from strongroom.risk.facts import Facts
 from strongroom.risk.folding import ASKS, fold, fold_failed_login
@@ -23,7 +23,7 @@ from strongroom.risk.verdicts import VERDICTS, fold_verdict
 States = MutableMapping[Entity, State]
 Pairs = list[tuple[int, int]]
 
-USER, KEY, ID, BUILD = Kind.USER, Kind.KEY, Kind.ID, Kind.BUILD
+USER, KEY, ID = Kind.USER, Kind.KEY, Kind.ID
 SLACK: Final = 1440  # minutes an event may be older than the first one of its entity
 _YEARS: Final = OLD_HOURS * 60
 BAIT: Final = "honeypot"
@@ -46,7 +46,7 @@ class Weighing:
         score: hundredths.
         user: the state of the user, if there is one; `key` that of the device key.
         user_points: (rule tag, hundredths) of every rule that counts; `key_points` likewise.
-        hits: rules that were charged; `muted` those the app's build is to blame for.
+        hits: rules that were charged; `muted` those a build or a version of a model is to blame for.
         stops: stop words this event newly put in force.
         moved: (entity, band before, band after) of whom it moved.
         notes: see `Decision`.
@@ -155,6 +155,8 @@ class Weighing:
         user_class = event.user_class
         if user is not None:
             self._count(event, user)
+            if f.downloads_same == 1 and event.model is not None:
+                breaker.count_active(self._build(model_build(event.model, event.ver)), minutes)
             if plan.classes:
                 user_class = plan.classes.get(event.user_id or "", user_class)
         allow = plan.allowances(user_class, event.entitled)
@@ -175,10 +177,10 @@ class Weighing:
         fresh = minutes // 1440 > user.day
         if not fresh and event.type not in ASKS:
             return
-        build = tag(event.ver or "") & 0xFF
+        build = tag(event.ver or "") & 0x7F
         if fresh or build != user.build:
             user.build = build
-            breaker.count_active(self._build(event), minutes)
+            breaker.count_active(self._build(app_build(event.ver)), minutes)
         if fresh:
             user.day = minutes // 1440
             breaker.count_user(self._everything(), minutes)
@@ -189,8 +191,16 @@ class Weighing:
             self._states[EVERYTHING] = state = AllState()
         return cast("AllState", state)
 
-    def _build(self, event: Event) -> BuildState:
-        entity = Entity(BUILD, event.ver or "")
+    def _blamed(self, event: Event, rule: int, *, first: bool) -> bool:
+        """Count a hit, and return whether the app's build is to blame, or the version of a model that is asked for."""
+        minutes = self._minutes
+        blamed = breaker.muted(self._build(app_build(event.ver)), rule, minutes, breaker.APP, first=first)
+        if event.model is not None and event.type in ASKS:
+            build = self._build(model_build(event.model, event.ver))
+            blamed = breaker.muted(build, rule, minutes, breaker.MODEL, first=first) or blamed
+        return blamed
+
+    def _build(self, entity: Entity) -> BuildState:
         state = self._states.get(entity)
         if state is None:
             self._states[entity] = state = BuildState(self._minutes)
@@ -213,7 +223,7 @@ class Weighing:
         if line.baseline:
             # one key's many new users are one attacker's, not a build's
             first = f.users_30d <= CROWD and (held is None or held[1] // 1440 != minutes // 1440)
-            if breaker.muted(self._build(event), line.tag, minutes, first=first):
+            if self._blamed(event, line.tag, first=first):
                 self.muted = (*self.muted, line.id)
                 amount = 0
         charge(bearer, line.tag, amount, line.half_life, line.cap, minutes)

@@ -40,7 +40,7 @@ def full():
     base, at = HOURS * 60, HOURS * 60 + 77
     evidence = {n: [50_000, at] for n in range(8)}
     yield UserState(
-        base, at, 2, at, 63, 63, evidence, 20_000, 255, at, 15, 255,
+        base, at, 2, at, 63, 63, evidence, 20_000, 255, at, 15, 127, wide=True,
         keys={n: [HOURS, at, 65_535, 3] for n in range(8)},
         nets={n: [HOURS, 255] for n in range(8)},
         models=dict.fromkeys(range(0x8000, 0x800A), HOURS),
