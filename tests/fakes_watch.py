@@ -121,6 +121,11 @@ class WatchMemory:
         _add(self._w.alerts, row)
         return True
 
+    async def end_alert_hours(self, names: Sequence[str], *, since: int) -> None:
+        for row in [*self._w.alerts.values()]:
+            if row.at >= since and any(f":{one}:" in row.key for one in names):
+                _change(self._w.alerts, row.id, key=row.id)
+
     async def due_alerts(self, *, now: int, limit: int = 100) -> Sequence[AlertRow]:
         rows = (row for row in self._w.alerts.values() if row.sent is None and row.given_up is None and row.due <= now)
         return sorted(rows, key=lambda row: (row.due, row.at, row.id))[:limit]

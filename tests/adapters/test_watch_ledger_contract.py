@@ -168,6 +168,60 @@ def test_an_alert_is_there_once_and_waits_until_it_is_sent(run):
     run(check)
 
 
+def test_the_hour_of_alerts_about_somebody_ends_and_of_nobody_else(run):
+    """R93: names are compared as they are: `_` is no wildcard, case counts, and half a name is none."""
+
+    async def check(ledger):
+        ended = ["decoy.hit:dcy_1:dev_a_B:7", "risk.stopped:dev_a_B:7", "risk.raised:user:usr_%:stop:7"]
+        kept = [
+            "risk.stopped:dev_aXB:7",
+            "risk.stopped:dev_a_b:7",
+            "risk.stopped:dev_a_BC:7",
+            "risk.stopped:xdev_a_B:7",
+            "risk.raised:user:usr_1:stop:7",
+            f"decoy.hit:{'d' * 240}:dev_b:7",
+            "dev_a_B",
+        ]
+        made = [dataclasses.replace(ALERT, id=f"al_{n}", key=key) for n, key in enumerate(ended + kept)]
+        old = dataclasses.replace(ALERT, id="al_old", key="risk.stopped:dev_a_B:6", at=999)
+        async with ledger.begin() as tx:
+            for row in (*made, old):
+                await tx.add_alert(row)
+            await tx.note_alert("al_0", attempts=1, due=1000, sent=1002)
+        async with ledger.begin() as tx:
+            await tx.end_alert_hours([], since=0)
+            for _ in range(2):  # saying it again is harmless
+                await tx.end_alert_hours(["dev_a_B", "usr_%"], since=1000)
+        async with ledger.begin() as tx:
+            found = {row.id: row.key for row in await tx.alerts()}
+            of_kept = {row.id: row.key for row in made if row.key in kept}
+            assert found == {"al_0": "al_0", "al_1": "al_1", "al_2": "al_2", **of_kept, old.id: old.key}
+            again = [await tx.add_alert(dataclasses.replace(row, id=f"{row.id}x")) for row in (*made, old)]
+            assert again == [True] * len(ended) + [False] * (len(kept) + 1)
+            assert "al_0" not in {row.id for row in await tx.due_alerts(now=1000)}  # what was sent is not sent again
+            await tx.end_alert_hours(["dev_a_B"], since=1000)  # a second restore, with two ended alerts of one kind
+            assert {row.key for row in await tx.alerts() if row.id in ("al_0", "al_0x")} == {"al_0", "al_0x"}
+
+    run(check)
+
+
+def test_an_hour_that_a_failed_transaction_ended_goes_on(run):
+    async def check(ledger):
+        async def fail():
+            async with ledger.begin() as tx:
+                await tx.end_alert_hours(["us_1"], since=0)
+                raise RuntimeError
+
+        async with ledger.begin() as tx:
+            await tx.add_alert(ALERT)
+        with pytest.raises(RuntimeError):
+            await fail()
+        async with ledger.begin() as tx:
+            assert list(await tx.alerts()) == [ALERT]
+
+    run(check)
+
+
 def test_only_alerts_that_are_over_for_long_are_dropped(run):
     """The oldest first, counted from when it was sent or given up; what waits stays, however old, and so do keys."""
 

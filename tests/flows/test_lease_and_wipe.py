@@ -117,6 +117,7 @@ def test_the_office_orders_a_wipe_and_hears_of_it(street, line, room):
             room.renew("digits")
         assert refused.value.code == Code.WIPED
         assert ordered["id"] in refused.value.what
+        assert refused.value.reference == ordered["id"]  # what an appeal names
         with pytest.raises(RefusedError):
             model.bytes()
 

@@ -19,7 +19,9 @@ from strongroom.errors import Code, InputError, RefusedError, StoreError
 from strongroom.risk.defaults import default_text
 from strongroom.risk.rules_file import read_rules
 from strongroom.server.identify import Visit
+from strongroom.server.traps import hits
 from strongroom.server.watch import RulesInForce, Watch
+from strongroom.server.watch_ports import DecoyRow
 from strongroom.server.watching import appealing, explaining, judging, restoring
 from strongroom.server.watching.reloading import reload_rules
 from strongroom.wire import dpop
@@ -357,6 +359,55 @@ def test_no_appeal_is_kept_of_which_nobody_is_told(street, monkeypatch):
 def told_of(street, kind):
     rows = street.ledger.tables.watch.alerts.values()
     return [told for row in sorted(rows, key=lambda row: row.at) if (told := json.loads(row.body))["type"] == kind]
+
+
+@pytest.mark.parametrize("way", ["device", "user", "appeal"])
+def test_what_follows_a_restore_is_told_within_the_same_hour(street, way):
+    """R93: the first touch after "a false alarm" is an alert again; without a restore they are one an hour."""
+    phone, other = (street.device(name, street.customer(name, "digits")) for name in ("alice", "bob"))
+    street.clock.advance(HOUR - street.clock() % HOUR)
+
+    def told():
+        about = {phone.identity.id: 0, other.identity.id: 0}
+        for row in told_of(street, "decoy.hit"):
+            about[row["data"]["device"]] += 1
+        assert {row["data"]["device"] for row in told_of(street, "risk.stopped")} <= {*about}
+        return [*about.values()], len(told_of(street, "risk.stopped"))
+
+    for room in (phone, phone, other, other):
+        hit_decoy(street, room)
+        street.clock.advance(60)
+    assert told() == ([1, 1], 2)
+    raised = len(told_of(street, "risk.raised"))
+    if way == "appeal":
+        assert appeal(street, phone, "my child").status == 201
+        desk = operator(street)
+        (row,) = street.do(appealing.appeals(street.office, desk, visit(street)))
+        work = appealing.decide_appeal(street.office, desk, row.id, restored=True, why="ours", visit=visit(street))
+        assert street.do(work).outcome == "restored"
+    else:
+        restore(street, way, phone.identity.id if way == "device" else "alice")
+    for room in (phone, other, phone):
+        hit_decoy(street, room)
+    assert told() == ([2, 1], 3)
+    again = {row["data"]["name"] for row in told_of(street, "risk.raised")[raised:]}
+    assert again == {phone.identity.id} | (set() if way == "device" else {user_of(street, phone)})
+    if way == "appeal":
+        assert appeal(street, phone, "my child again").status == 201
+        assert len(told_of(street, "appeal.made")) == 2
+
+
+def user_of(street, room):
+    return next(row.user for row in street.ledger.tables.devices if row.id == room.identity.id)
+
+
+def hit_decoy(street, room):
+    """Touch a decoy with a device, and let all follow that follows it: the stop, audit rows, alerts."""
+    device = next(row for row in street.ledger.tables.devices if row.id == room.identity.id)
+    decoy = DecoyRow("dcy_test", "endpoint", "/v1/export", "sdk", bytes(32), 0, operator(street).id, "active")
+    street.ledger.tables.watch.decoys.setdefault(decoy.id, decoy)
+    user = next(row for row in street.ledger.tables.users if row.id == device.user)
+    street.do(hits.hit(street.office, decoy, device, user, visit(street)))
 
 
 def test_a_user_appeals_through_the_library(street):

@@ -29,7 +29,7 @@ def add(name: str, role: str, out: Path | None, *, at: OfficeAt, as_json: bool) 
     """Add the operator NAME; the token is shown this one time.
 
     A publisher may publish and look at models; an operator looks after accounts, entitlements, devices and tokens;
-    an auditor and security may read; an admin may do all.
+    an auditor may read; security may also forgive what the risk engine did, and keep decoys; an admin may do all.
     """
     from strongroom import names
     from strongroom.cli.handover import Made, hand_over

@@ -44,7 +44,8 @@ def replay(events: str, rules_path: Path | None, *, as_json: bool) -> None:
     EVENTS has one JSON object a line, in time order; - is standard input. Each is answered by one line: the event's
     id, the band in force when it is answered, and the points. The same events and the same rules always give the same
     lines. What is no event, or came late, twice or from the future, is answered too and moves nothing;
-    standard error says how many there were.
+    standard error says how many there were. A recording holds no restores and no fresh sign-ins: who was forgiven is
+    judged as if nobody had been.
     """
     from strongroom.cli import risk_inputs as inputs
     from strongroom.risk.replay import Replay

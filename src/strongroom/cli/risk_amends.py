@@ -142,17 +142,18 @@ def appeals(*, every: bool, at: OfficeAt, as_json: bool) -> None:
     ],
 )
 @click.argument("appeal_id", metavar="APPEAL")
-@click.option("--restore/--uphold", "restored", default=None, help="Let the device in again, or leave it stopped.")
+@click.option("--restore", is_flag=True, help="Let the device in again.")
+@click.option("--uphold", is_flag=True, help="Leave it stopped.")
 @WHY
 @office_options
 @json_option
-def decide(appeal_id: str, restored: bool | None, why: str, *, at: OfficeAt, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
+def decide(appeal_id: str, why: str, *, restore: bool, uphold: bool, at: OfficeAt, as_json: bool) -> None:
     """Decide an APPEAL: let its device in again, and its user if that was stopped, or leave it as it is."""
     from strongroom.cli.places import office
 
-    if restored is None:
-        raise click.UsageError("say --restore or --uphold")
-    done = office(at).post("risk", "appeals", appeal_id, value={"restored": restored, "why": why})
+    if restore == uphold:
+        raise click.UsageError("say --restore or --uphold, one of them")
+    done = office(at).post("risk", "appeals", appeal_id, value={"restored": restore, "why": why})
     if as_json:
         printing.document(done)
         return

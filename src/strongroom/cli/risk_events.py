@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PATIENCE = 5.0  # seconds before a page is asked for again, when too many were
 TRIES = 24
 
-_UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
+_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 @click.command(
@@ -58,18 +58,18 @@ def events(out: str, since: str | None, *, at: OfficeAt) -> None:
 
 
 def read_past(word: str, *, now: int) -> int:
-    """Read a time that is over: 2h, 3d, 1w (ago), a date (its first second) or a moment; UTC without an offset.
+    """Read a time that is over: 20m, 2h, 3d, 1w (ago), a date (its first second) or a moment; UTC without an offset.
 
     Raises:
         InputError: ARGUMENT.
     """
-    if span := re.fullmatch(r"([0-9]{1,6})([hdw])", word):
+    if span := re.fullmatch(r"([0-9]{1,6})([mhdw])", word):
         return max(0, now - int(span[1]) * _UNITS[span[2]])
     try:
         read = datetime.fromisoformat(word)
         return max(0, int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()))
     except (ValueError, OverflowError):
-        step = "write 2h, 3d, 1w, 2026-11-23 or 2026-11-23T03:00:00Z"
+        step = "write 20m, 2h, 3d, 1w, 2026-11-23 or 2026-11-23T03:00:00Z"
         raise InputError(Code.ARGUMENT, f"not a time: {word[:40]!a}", next_step=step) from None
 
 

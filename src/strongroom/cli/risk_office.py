@@ -55,7 +55,9 @@ def status(least: str, *, at: OfficeAt, as_json: bool) -> None:
     ],
 )
 @click.argument("name", metavar="USER|DEVICE|REFERENCE")
-@click.option("--at", "then", metavar="TIME", help="As decided last by then: 2h (ago), 3d, or 2026-11-23T03:00:00Z.")
+@click.option(
+    "--at", "then", metavar="TIME", help="As decided last by then: 20m, 2h, 3d (ago), or 2026-11-23T03:00:00Z."
+)
 @office_options
 @json_option
 def explain(name: str, then: str | None, *, at: OfficeAt, as_json: bool) -> None:

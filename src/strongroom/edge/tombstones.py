@@ -102,10 +102,12 @@ def wiped(state: State, reference: Reference) -> RefusedError | None:
 
 
 def refusal(model: str, version: str, order_id: str, when: str = "") -> RefusedError:
-    """Return the refusal to open a version that an order wiped."""
+    """Return the refusal to open a version that an order wiped; its reference is the order, for an appeal."""
     what = f"{model} {version} was wiped from this device{when} by order {order_id}"
     step = f"ask the model's operator why; `strongroom pull {model}@{version}` asks for it anew"
-    return RefusedError(Code.WIPED, what, where=f"{model}@{version}", next_step=step)
+    error = RefusedError(Code.WIPED, what, where=f"{model}@{version}", next_step=step)
+    error.reference = order_id
+    return error
 
 
 def _signed(stone: Tombstone, signer: Signer) -> Tombstone:

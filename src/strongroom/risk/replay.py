@@ -50,7 +50,7 @@ class Replay:
 
     def lines(self, lines: Iterable[bytes | str]) -> Iterator[str]:
         """Yield one line of JSON, without its end, for every line that is not blank."""
-        ready, states, counts, worst = self.plan, self.states, self.counts, self._worst
+        ready, states, counts = self.plan, self.states, self.counts
         texts = [f'","band":"{name}","score":' for name in NAMES]
         for event, event_id, aside in self._settled(lines):
             if event is None:
@@ -59,10 +59,7 @@ class Replay:
                 continue
             weighed = weigh(ready, event, states) if not aside else self._look(event)
             band = weighed.band
-            counts[aside or NAMES[band]] += 1
-            user = event.user_id
-            if band and user is not None and band > worst.get(user, 0):
-                worst[user] = band
+            self._count(aside, event.user_id, band)
             head = f'{{"event_id":{quoted(event.event_id)[:-1]}{texts[band]}'
             if not band and not weighed.score and not aside:
                 yield head + '0,"rules":{},"stop":[]}'
@@ -73,12 +70,19 @@ class Replay:
         """Yield every event (None: malformed) and its decision in full."""
         for event, event_id, aside in self._settled(lines):
             if event is None:
+                self.counts[aside] += 1
                 nothing = decided(self.plan, event_id, None, None, 0, Weighing(self.plan, self.states, 0, None, None))
                 yield None, replace(nothing, set_aside=aside)
                 continue
             weighed = weigh(self.plan, event, self.states) if not aside else self._look(event)
+            self._count(aside, event.user_id, weighed.band)
             decision = decided(self.plan, event.event_id, event.user_id, key_name(event), event.ts // 60, weighed)
             yield event, replace(decision, set_aside=aside) if aside else decision
+
+    def _count(self, aside: str, user: str | None, band: int) -> None:
+        self.counts[aside or NAMES[band]] += 1
+        if band and user is not None and band > self._worst.get(user, 0):
+            self._worst[user] = band
 
     def summary(self) -> dict[str, Any]:
         """Return counts: events by band and set aside, users by the worst band they were in."""

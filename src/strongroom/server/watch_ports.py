@@ -65,7 +65,7 @@ class DecoyRow:
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """A message that waits to be delivered. `key` is unique: one for a decoy, actor and hour."""
+    """A message that waits to be delivered. `key` is unique: one for a decoy, actor and hour, until a restore."""
 
     id: str
     key: str
@@ -124,6 +124,9 @@ class WatchTransaction(Protocol):
     async def set_decoy_state(self, id_: str, state: str) -> None: ...
 
     async def add_alert(self, row: AlertRow) -> bool: ...  # False if its key is there already
+    async def end_alert_hours(
+        self, names: Sequence[str], *, since: int
+    ) -> None: ...  # alerts made since, whose key has one of the names between colons, take their own id as key
     async def due_alerts(self, *, now: int, limit: int = 100) -> Sequence[AlertRow]: ...  # the oldest first
     async def alerts(self, *, limit: int = 100) -> Sequence[AlertRow]: ...  # newest first
     async def drop_alerts(

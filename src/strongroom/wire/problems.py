@@ -87,7 +87,7 @@ _NEXT: Final = {
 _NEXT_OF_CODE: Final = {
     Code.EVIDENCE: "tell the model's operator, with the reference",
     Code.ATTESTATION_NEEDED: "attest this device: `strongroom enrol` again, with its TPM or its app's attestation",
-    Code.RESTRICTED: "ask whoever gave you access, with the reference",
+    Code.RESTRICTED: "say why it should be let in again with `strongroom appeal`, or ask whoever gave you access",
     Code.STEP_UP: "sign in again: `strongroom enrol` with a fresh token",
     Code.RATE_LIMITED: "wait, then try again",
     Code.TRUST_EXPIRED: "the server's trust.json is over: its owners must sign the next one",

@@ -89,6 +89,10 @@ def test_explain_adds_up_and_says_what_to_do(cli, street, stopped):
     assert re.search(r"^band +none, ", before.out, re.MULTILINE)
     assert "honeypot" not in before.out
     assert before.err == ""
+    assert cli("risk", "restore", "ada", "--why", "a test").code == 0
+    now = cli("risk", "explain", "ada").out
+    assert "stop: decoy" not in now
+    assert cli("risk", "explain", "ada", "--at", "2999-01-01").out == now, "what is to come is now"
 
 
 def test_the_points_of_an_explanation_stand_in_columns_and_sum_up(cli, street, monkeypatch):
@@ -181,6 +185,7 @@ def test_appeals_are_read_and_decided(cli, street, stopped):
     assert "2 appeals waiting: strongroom risk appeals" in cli("risk", "status").err
     first, second = f"apl_0{'A' * 21}", f"apl_1{'A' * 21}"
     assert cli("risk", "decide", first, "--why", "x").code == 2
+    assert cli("risk", "decide", first, "--uphold", "--restore", "--why", "x").code == 2
     assert cli("risk", "decide", first, "--uphold", "--why", "a decoy").out == f"{first}  upheld\n"
     assert cli("risk", "decide", second, "--restore", "--why", "it was").out == f"{second}  restored\n"
     assert street.ledger.tables.devices[0].state == "active"
@@ -244,6 +249,7 @@ def test_alerts_are_listed_and_can_be_tried(cli, street, stopped):
 @pytest.mark.parametrize(
     ("word", "seconds"),
     [
+        ("20m", NOW - 1200),
         ("2h", NOW - 7200),
         ("3d", NOW - 3 * 86_400),
         ("999999w", 0),

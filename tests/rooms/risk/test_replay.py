@@ -63,6 +63,10 @@ def test_bad_lines_are_counted_and_change_nothing():
     }
     assert run.summary()["set_aside"]["malformed"] == 6
     assert run.summary()["set_aside"]["future"] == 1
+    other = Replay(default_rules())
+    list(other.results(mixed))
+    assert other.summary() == run.summary(), "whichever way the answers are told"
+    assert sum(run.summary()["events"].values()) > 1000
 
 
 def test_an_event_set_aside_is_answered_with_the_band_in_force():

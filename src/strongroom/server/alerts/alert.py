@@ -39,13 +39,14 @@ MILD = frozenset(
 def new_alert(
     office: Office, what: Alert, at: int, /, *, about: tuple[str, ...], explain: str = "", **data: JsonValue
 ) -> AlertRow:
-    """Make the row of an alert; `add_alert` keeps the first one of an hour.
+    """Make the row of an alert; `add_alert` keeps the first one of an hour, which a restore ends early.
 
     Args:
         office: its identifiers.
         what: the kind.
         at: when it happened, in Unix seconds.
-        about: identifiers that make this alert one an hour: a decoy and who touched it, a user, a device.
+        about: identifiers that make this alert one an hour: a decoy and who touched it, a user, a device. A restore
+            finds them in the key, unless that was too long and is a hash: then its hour goes on.
         explain: what `strongroom risk explain` is to be called with, if that says more.
         data: names, identifiers and bands, and `next` where another command says more. Never a secret, and no text that
             a caller wrote: receivers show it to people and paste it into other systems.

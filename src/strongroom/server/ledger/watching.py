@@ -121,6 +121,14 @@ class WatchRows(Rows):
         kept = self._dialect().insert(t.ALERTS).values(dataclasses.asdict(row)).on_conflict_do_nothing()
         return (await self._execute(kept)).rowcount == 1
 
+    async def end_alert_hours(self, names: Sequence[str], *, since: int) -> None:
+        if not names:
+            return
+        columns = t.ALERTS.c
+        # LIKE takes `_`, which identifiers have, for any character, and SQLite's takes `a` for `A`: replace() does not
+        named = or_(*(func.replace(columns.key, f":{one}:", "") != columns.key for one in names))
+        await self._execute(update(t.ALERTS).where(columns.at >= since, named).values(key=columns.id))
+
     async def due_alerts(self, *, now: int, limit: int = 100) -> Sequence[AlertRow]:
         columns = t.ALERTS.c
         waiting = (columns.sent.is_(None), columns.given_up.is_(None), columns.due <= now)

@@ -84,12 +84,13 @@ async def explain(office: Office, operator: Operator, name: str, visit: Visit, a
         name: id or name of a user, id of a device, thumbprint of a device key; or the reference of a request that was
             judged, or the id of an event: what was decided when that was.
         visit: time and reference.
-        at: Unix seconds: what was decided last by then, instead of what would be now.
+        at: Unix seconds: what was decided last by then, instead of what would be now. What is to come is now.
 
     Raises:
         DeniedError: FORBIDDEN or NOT_FOUND.
     """
     await allow(office, operator, READERS, "explain a risk", visit.reference)
+    at = None if at is not None and at > visit.now else at
     async with office.ledger.begin() as tx:
         name, at = await _by_event(tx, name, at)
         then = visit.now if at is None else at

@@ -1,7 +1,8 @@
 """An operator forgives: a device or user that the risk engine stopped is let in again, and what it thought is gone.
 
 Orders that the engine gave and that no device has fetched are withdrawn. One that was fetched may be carried out all
-the same; then the model is pulled again.
+the same; then the model is pulled again. Alerts are one an hour: what follows a restore is told anew, since the first
+thing that a forgiven device does says whether it was a false alarm.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from strongroom.risk.entities import Entity, Kind
 from strongroom.risk.rules import Rules
 from strongroom.risk.state import KeyState, State, UserState
 from strongroom.server.accounts import allow
+from strongroom.server.alerts.alert import HOUR
 from strongroom.server.audit import Event, event
 from strongroom.server.devices import BLOCKED
 from strongroom.server.identify import ACTIVE, STOPPED, Visit
@@ -96,7 +98,9 @@ async def restore_device(
     if row.state == BLOCKED:
         step = f"strongroom device unblock {row.id}"
         raise InputError(Code.CONFLICT, "an operator has blocked this device", where=row.id, next_step=step)
-    await _forgive(tx, rules, Entity(Kind.KEY, canonical.to_base64url(row.thumbprint)), visit)
+    thumbprint = canonical.to_base64url(row.thumbprint)
+    await _forgive(tx, rules, Entity(Kind.KEY, thumbprint), visit)
+    await tx.end_alert_hours([row.id, thumbprint], since=visit.now - HOUR)
     if row.state == STOPPED:
         await tx.set_device_state(row.id, ACTIVE)
     withdrawn = [one.id for one in await _withdraw(tx, operator, row.id, visit)]
@@ -127,10 +131,12 @@ async def restore_user(
         done = await restore_device(tx, rules, operator, row, why, visit)
         withdrawn += done.withdrawn
         closed += done.appeals
-    for row in await tx.devices_of(user, state=ACTIVE, limit=MOST_DEVICES):  # stopped with the user, and never itself
+    active = await tx.devices_of(user, state=ACTIVE, limit=MOST_DEVICES)
+    for row in active:  # stopped with the user, and never itself
         withdrawn += [one.id for one in await _withdraw(tx, operator, row.id, visit)]
         closed += [one.id for one in await _close(tx, operator, row.id, RESTORED, visit)]
     await _forgive(tx, rules, Entity(Kind.USER, user.id), visit)
+    await tx.end_alert_hours([user.id, *(row.id for row in active)], since=visit.now - HOUR)
     if user.state == STOPPED:
         await tx.set_user_state(user.id, ACTIVE)
     await tx.add_audit(_restored(operator, USER, user.id, why, withdrawn, visit))
