@@ -5,8 +5,10 @@ takes the write lock when it begins, so that what it read is still true when it 
 """
 
 import errno
+import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,23 @@ def make_private(url: URL, *, create: bool) -> None:
         raise SetupError(
             Code.DATABASE, f"the database cannot be opened: {error.strerror}", where=url.database, next_step=step
         ) from None
+
+
+@contextmanager
+def alone(url: URL) -> Iterator[None]:
+    """Keep other processes from upgrading the same SQLite file: a new one is given its log, and that waits for nobody.
+
+    The lock is on the directory, since to close any descriptor of the file would drop the locks that SQLite holds.
+    """
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        yield
+        return
+    directory = os.open(Path(url.database).absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def is_unique_violation(error: DBAPIError) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from strongroom.errors import Code, SetupError
-from strongroom.server.ledger.engine import make_private, place, read_url, set_up_sqlite, translate
+from strongroom.server.ledger.engine import alone, make_private, place, read_url, set_up_sqlite, translate
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 _SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
@@ -51,7 +51,7 @@ def upgrade(url: str) -> str:
     """
     engine = sync_engine(url, create=True)
     try:
-        with engine.begin() as connection:
+        with alone(engine.url), engine.begin() as connection:
             command.upgrade(_config(connection), "head")
     except CommandError:
         raise SetupError(
