@@ -1,6 +1,8 @@
 """SQLite in the event loop: who waits for a lock holds nobody up, who is cancelled leaves nothing behind."""
 
 import asyncio
+import errno
+import fcntl
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from strongroom.errors import Code, StoreError
+from strongroom.errors import Code, SetupError, StoreError
 from strongroom.server.ledger import migrate, serial, upgrade
 from strongroom.server.ledger.engine import open_engine, sqlite_url
 from strongroom.server.ledger.sql import SqlLedger
@@ -271,3 +273,13 @@ def test_several_may_make_the_database_at_one_moment(tmp_path):
         for number in range(100):
             list(pool.map(made, [tmp_path / f"{number}.db"] * 4))
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_directory_that_cannot_be_locked_is_told(tmp_path, monkeypatch):
+    def flock(_descriptor, _how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(SetupError, match="No locks available") as refused:
+        upgrade(sqlite_url(tmp_path / "ledger.db"))
+    assert (refused.value.code, refused.value.where) == (Code.DATABASE, str(tmp_path))

@@ -8,7 +8,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,16 +142,24 @@ def alone(url: URL) -> Iterator[None]:
     """Keep other processes from upgrading the same SQLite file: a new one is given its log, and that waits for nobody.
 
     The lock is on the directory, since to close any descriptor of the file would drop the locks that SQLite holds.
+
+    Raises:
+        SetupError: DATABASE, if the directory cannot be read or locked.
     """
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         yield
         return
-    directory = os.open(Path(url.database).absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+    parent = Path(url.database).absolute().parent
+    with ExitStack() as held:
+        try:
+            directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, directory)
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        except OSError as error:
+            what = f"the database's directory cannot be locked: {error.strerror}"
+            step = "mend its mode, or use a local file system"
+            raise SetupError(Code.DATABASE, what, where=str(parent), next_step=step) from None
         yield
-    finally:
-        os.close(directory)
 
 
 def is_unique_violation(error: DBAPIError) -> bool:
